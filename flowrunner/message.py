@@ -1,0 +1,137 @@
+"""The message: what travels on wires. Immutable; nodes derive new ones and never change one.
+
+All instants are integer nanoseconds since 1970-01-01T00:00:00Z (flow time). They become text (ISO 8601, UTC,
+milliseconds) only at the edges, by :func:`flowrunner.units.iso`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+Origin = Literal["automatic", "manual", "simulated", "planned"]
+Quality = Literal["good", "uncertain", "bad"]
+Instant = int
+"""Nanoseconds since the epoch, UTC."""
+
+JSON: TypeAlias = Any
+"""A JSON value: None, bool, int, float (finite), str, list or dict of these."""
+
+Root = tuple[str, str]
+"""(node id, position in its source): the same after a restart."""
+
+Path: TypeAlias = "tuple[Path, str] | None"
+"""The nodes that a message came through, newest outermost, sharing its tail: one small tuple per hop."""
+
+QUALITIES: tuple[Quality, ...] = ("good", "uncertain", "bad")
+FUTURE_TOLERANCE_NS = 5_000_000_000
+"""An event time further ahead of now than this is uncertain (a clock is wrong somewhere)."""
+
+
+class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one field of a record beside its value.
+
+    A missing or unusable value is an absent key in the payload with ``quality="bad"`` here.
+    ``valid_from``/``valid_until`` bound the instants that the value may be used for; ``valid_from`` is set for
+    values with a delivery interval, ``valid_until`` alone means "fresh until".
+    """
+
+    at: Instant
+    received_at: Instant
+    source: str
+    origin: Origin = "automatic"
+    quality: Quality = "good"
+    valid_from: Instant | None = None
+    valid_until: Instant | None = None
+    unit: str | None = None
+
+    def age_ns(self, now: Instant) -> int:
+        """How old the value is: the worse of event time and arrival, never negative."""
+        return max(now - self.at, now - self.received_at, 0)
+
+    def trouble(self, now: Instant) -> str:
+        """Why the value must not be used at ``now``: ``""`` when it is fresh and good."""
+        if self.quality != "good":
+            return self.quality
+        if self.at - now > FUTURE_TOLERANCE_NS:
+            return "from the future"
+        if self.valid_until is not None and now >= self.valid_until:
+            return "stale"
+        if self.valid_from is not None and now < self.valid_from:
+            return "not valid yet"
+        return ""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One message. ``root`` and ``path`` are stamped by the runtime; a message never holds its parents."""
+
+    payload: JSON
+    at: Instant
+    received_at: Instant
+    source: str
+    origin: Origin = "automatic"
+    quality: Quality = "good"
+    key: str = ""
+    fields: dict[str, FieldInfo] | None = None
+    """For records: field → what is known of it. None: every field is as the message."""
+    meta: dict[str, JSON] | None = None
+    root: Root | None = None
+    path: Path = None
+
+    def derive(self, payload: JSON, **changes: Any) -> Message:
+        """A new message from this one: same times, source and quality unless ``changes`` say otherwise.
+
+        ``fields`` is kept only for records; lineage is left to the runtime.
+        """
+        if "fields" not in changes and not isinstance(payload, dict):
+            changes["fields"] = None
+        return msgspec.structs.replace(self, payload=payload, root=None, path=None, **changes)
+
+    def info(self, field: str) -> FieldInfo:
+        """What is known of ``field``: its own entry, else what holds for the whole message."""
+        if self.fields is not None:
+            own = self.fields.get(field)
+            if own is not None:
+                return own
+        return self.as_info()
+
+    def as_info(self, **changes: Any) -> FieldInfo:
+        """The message's own times, source, origin and quality as a FieldInfo."""
+        given: dict[str, Any] = {
+            "at": self.at,
+            "received_at": self.received_at,
+            "source": self.source,
+            "origin": self.origin,
+            "quality": self.quality,
+        }
+        return FieldInfo(**(given | changes))
+
+    def field_names(self) -> Iterable[str]:
+        """Every field that the record speaks of, the absent (bad) ones too."""
+        own = self.payload if isinstance(self.payload, dict) else ()
+        if not self.fields:
+            return own
+        return dict.fromkeys([*own, *self.fields])
+
+    def lineage(self) -> str:
+        """``modbus@2025-01-25T02:00:00Z > modbus-units > telemetry``: made on demand, for logs and journals."""
+        steps: list[str] = []
+        path = self.path
+        while path is not None:
+            path, node = path
+            steps.append(node)
+        root = "@".join(self.root) if self.root else "?"
+        return " > ".join([root, *reversed(steps)])
+
+
+def worst(qualities: Iterable[Quality]) -> Quality:
+    """The worst of several qualities: a value computed from others is no better than its worst input."""
+    return max(qualities, key=QUALITIES.index, default="good")
+
+
+def oldest(infos: Mapping[str, FieldInfo], names: Iterable[str]) -> Instant | None:
+    """The oldest event time among ``names``: the ``at`` of a value that was computed from them."""
+    times = [infos[name].at for name in names if name in infos]
+    return min(times, default=None)
