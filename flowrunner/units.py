@@ -135,7 +135,15 @@ _AFFINE: Mapping[str, tuple[Decimal, Decimal]] = {  # to kelvin: value × factor
     "°C": (Decimal(1), Decimal("273.15")),
     "°F": (Decimal(5) / Decimal(9), Decimal("459.67") * 5 / 9),
 }
-_ALIASES: Mapping[str, str] = {"C": "°C", "degC": "°C", "℃": "°C", "F": "°F", "degF": "°F", "percent": "%", "pct": "%"}
+_ALIASES: Mapping[str, str] = {
+    "C": "°C",
+    "degC": "°C",
+    "℃": "°C",
+    "F": "°F",
+    "degF": "°F",
+    "percent": "%",
+    "pct": "%",
+}
 
 
 def canonical_unit(unit: str) -> str:

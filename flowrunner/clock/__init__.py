@@ -1,0 +1,15 @@
+"""The one seam of time: flow time live, scaled or virtual, and the event loop that jumps."""
+
+from flowrunner.clock.clocks import Clock, LiveClock, ScaledClock, Timer
+from flowrunner.clock.virtual import VirtualClock, VirtualDeadlock, VirtualLoop, run_virtual
+
+__all__ = [
+    "Clock",
+    "LiveClock",
+    "ScaledClock",
+    "Timer",
+    "VirtualClock",
+    "VirtualDeadlock",
+    "VirtualLoop",
+    "run_virtual",
+]

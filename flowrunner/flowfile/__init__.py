@@ -1,0 +1,23 @@
+"""Flow files: YAML with marks, ``${…}``, and the typed head."""
+
+from flowrunner.flowfile.document import Branch, Document, Items, Leaf, Step, Tree, find, mark_of, spell
+from flowrunner.flowfile.flow import FlowFile, is_name, zone_of
+from flowrunner.flowfile.loader import load
+from flowrunner.flowfile.substitute import substitute
+
+__all__ = [
+    "Branch",
+    "Document",
+    "FlowFile",
+    "Items",
+    "Leaf",
+    "Step",
+    "Tree",
+    "find",
+    "is_name",
+    "load",
+    "mark_of",
+    "spell",
+    "substitute",
+    "zone_of",
+]

@@ -1,0 +1,112 @@
+"""Flow files → one checked graph, or every problem that they have. Pure: texts in, values out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from flowrunner.errors import Problem
+from flowrunner.flowfile import Document, load, substitute
+from flowrunner.graph.build import Head, Part, read_head, read_parts
+from flowrunner.graph.model import ERROR_PORT, FlowHead, Graph, GraphNode, Wire
+from flowrunner.graph.names import Shapes
+from flowrunner.graph.wiring import Link, in_order, wire_up
+from flowrunner.node import RetryPolicy
+from flowrunner.registry import Registry
+
+__all__ = ["ERROR_PORT", "Checked", "FlowHead", "Graph", "GraphNode", "Wire", "check_flows"]
+
+
+class Checked(msgspec.Struct):
+    """The outcome of a check. ``graph`` is None when any problem is an error."""
+
+    graph: Graph | None
+    problems: list[Problem]
+
+
+def check_flows(texts: Mapping[str, str], environment: Mapping[str, str], registry: Registry) -> Checked:
+    """Check all files that one engine is to run, in one pass. ``texts``: file name (as shown) → text."""
+    documents = [load(text, file) for file, text in texts.items()]
+    heads: list[Head] = []
+    parts: dict[str, Part] = {}
+    for document in documents:
+        if document.problems and not document.root.items:
+            continue
+        substitute(document, environment)
+        head = read_head(document)
+        _claim_name(head, heads)
+        heads.append(head)
+        for part in read_parts(head, registry):
+            parts[part.address] = part
+    wiring = wire_up(parts)
+    order = in_order(parts, wiring)
+    shapes = Shapes(parts, wiring)
+    for address in order:
+        shapes.visit(address)
+    _check_claims(parts[address] for address in order)
+    problems = sorted((one for document in documents for one in document.problems), key=lambda one: one.order)
+    if any(one.severity == "error" for one in problems):
+        return Checked(None, problems)
+    nodes = {address: _node(parts[address], shapes, wiring.links[address]) for address in order}
+    secrets = {value for document in documents for value in document.secrets}
+    secrets |= {ref.text for part in parts.values() for ref in part.refs if ref.kind == "secret" and ref.text}
+    return Checked(Graph({head.name: _head(head) for head in heads}, nodes, wiring.disabled, secrets), problems)
+
+
+def _claim_name(head: Head, heads: list[Head]) -> None:
+    """Two files with one name would be one flow: refused, and the second gets a name of its own for the check."""
+    for other in heads:
+        if other.name == head.name and head.name:
+            mark = head.document.root.items["flow"].mark
+            head.document.report(
+                mark, "duplicate-flow", f"the flow {head.name!r} is here twice", path="flow",
+                hint=f"the first is {other.document.file}",
+            )  # fmt: skip
+            head.name = f"{head.name} ({head.document.file})"
+    if not head.name:
+        head.name = f"({head.document.file})"
+
+
+def _check_claims(parts: Iterable[Part]) -> None:
+    """Things that only one node may have."""
+    owners: dict[str, Part] = {}
+    for part in parts:
+        for claim in part.node.claims() if part.node else ():
+            owner = owners.setdefault(claim, part)
+            if owner is not part:
+                kind, _, what = claim.partition(":")
+                part.report(
+                    part.mark, "claim", f"{what!r} is taken: two nodes cannot have one {kind}", part.path,
+                    f"the other is {owner.id!r} at {owner.document.file}:{owner.mark.line}",
+                )  # fmt: skip
+
+
+def _head(head: Head) -> FlowHead:
+    digest = hashlib.sha256(head.document.text.encode()).hexdigest()[:16]
+    return FlowHead(head.name, head.document.file, head.title, head.timezone, head.vars, digest)
+
+
+def _node(part: Part, shapes: Shapes, links: list[Link]) -> GraphNode:
+    assert part.kind is not None and part.node is not None and part.envelope is not None  # noqa: S101, PT018
+    envelope, cls = part.envelope, part.kind.cls
+    return GraphNode(
+        address=part.address,
+        flow=part.flow,
+        id=part.id,
+        kind=part.kind,
+        node=part.node,
+        key=envelope.key,
+        queue=envelope.queue or cls.default_queue,
+        retry=envelope.retry or RetryPolicy(),
+        data=part.data,
+        digest=part.digest,
+        file=part.document.file,
+        line=part.mark.line,
+        zone=part.zone,
+        vars=part.vars,
+        wires=[link.wire for link in links],
+        incoming=shapes.incoming[part.address],
+        shapes=shapes.outgoing[part.address] or {},
+    )

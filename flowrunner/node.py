@@ -1,0 +1,192 @@
+"""The node contract: what a node type is, and what the runtime gives it.
+
+A node type is one class in one file of ``nodes/``. Everything it may have beside ``Options`` and ``process`` is
+optional and found by presence; the defaults here do nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta
+
+from flowrunner.expression import Program
+from flowrunner.http import Request, Response
+from flowrunner.message import JSON, FieldInfo, Instant, Message, Origin, Quality
+from flowrunner.shape import Shape
+from flowrunner.units import Duration
+
+T = TypeVar("T")
+Output = Message | list[Message] | Mapping[str, Message | list[Message]] | None
+"""What ``process`` returns: nothing (filtered), messages for ``out``, or messages by port."""
+
+NewField = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+"""A field that a node makes: a name that expressions can use."""
+
+UnitName = Annotated[str, Meta(description="Unit of the value, like %, MW, °C, EUR/MWh.")]
+
+
+class NodeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of every node's ``Options``: the only configuration that a node has."""
+
+
+class Queue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A node's inbox."""
+
+    size: Annotated[int, Meta(ge=1, le=1_000_000, description="Messages that may wait.")] = 1000
+    when_full: Annotated[
+        Literal["block", "drop_oldest", "drop_newest", "latest"],
+        Meta(description="What happens to a message that finds no room; latest keeps the newest per key."),
+    ] = "block"
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Back-off of reconnects and restarts: doubled from ``first`` to ``max``, with jitter."""
+
+    first: Annotated[Duration, Meta(description="Wait before the first attempt.")] = Duration.parse("1s")
+    max: Annotated[Duration, Meta(description="Longest wait between attempts.")] = Duration.parse("1min")
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """A contradiction that a node finds in its options: the option's path, a sentence, a next step."""
+
+    option: str
+    message: str
+    hint: str = ""
+
+
+class State(Protocol):
+    """A node's durable state: one JSON value per key (of any msgspec-encodable type)."""
+
+    def get(self, key: str, kind: type[T]) -> T | None:
+        """The value at ``key`` as ``kind``, or None."""
+
+    def set(self, key: str, value: object) -> None:
+        """Keep ``value``; it must not be changed afterwards. Committed within a second."""
+
+    def delete(self, key: str) -> None: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+
+class Context(Protocol):
+    """What a running node may use. One per node; it outlives a restart of the node."""
+
+    id: str
+    flow: str
+    input: str
+    """The wire (``id.port``) that the message in ``process`` came by."""
+    state: State
+    zone: ZoneInfo
+    vars: Mapping[str, JSON]
+    incoming: Shape
+    """What the node's inputs bring, as known from the file."""
+    log: logging.LoggerAdapter[logging.Logger]
+
+    def now(self) -> Instant:
+        """Flow time."""
+
+    def timer(self, name: str, key: str, at: Instant) -> None:
+        """Call ``on_timer(name, key, ctx)`` at flow time ``at``; an earlier timer of that name and key goes."""
+
+    def cancel_timer(self, name: str, key: str) -> None: ...
+
+    async def sleep_until(self, at: Instant) -> None:
+        """For ``produce``: wait in flow time."""
+
+    def message(
+        self,
+        payload: JSON,
+        *,
+        position: str,
+        at: Instant | None = None,
+        key: str = "",
+        origin: Origin = "automatic",
+        quality: Quality = "good",
+        fields: dict[str, FieldInfo] | None = None,
+        meta: dict[str, JSON] | None = None,
+    ) -> Message:
+        """A new message of this source. ``position`` in the source makes the root id."""
+
+    async def emit(self, message: Message, port: str = "out") -> None:
+        """Hand a message on and wait until every reader's inbox took it."""
+
+    def offer(self, message: Message, port: str = "out") -> bool:
+        """Hand a message on at once to all readers, or to none: False when an inbox that blocks is full."""
+
+    def error(self, code: str, reason: str, message: Message | None = None) -> None:
+        """Count an error and send it by the ``error`` port, while the node works on."""
+
+    def drop(self, reason: str) -> None:
+        """Count a message that the node leaves out on purpose."""
+
+    def connected(self, state: bool, reason: str = "") -> None:
+        """Tell whether the peer is there; the page and ``/health/ready`` say so."""
+
+    def shared(self, key: str, make: Callable[[], T]) -> T:
+        """A connection shared by key (one broker, one device); released when the last node closes."""
+
+    def condition(self, text: str) -> Program:
+        """Compile an expression of the options (checked already) with the flow's vars."""
+
+    def expect_reply(self) -> tuple[str, Awaitable[Response]]:
+        """A handle to put into ``meta["reply"]`` and the answer that somebody gives to it later."""
+
+    def forget_reply(self, handle: str) -> None: ...
+
+    def reply(self, handle: str, response: Response) -> bool:
+        """Answer a request. False when nobody waits for it (any more)."""
+
+
+class Node:
+    """The base of every node type. Subclasses set ``Options`` and have ``process`` and/or ``produce``.
+
+    - ``process(message, ctx) -> Output``, plain or async: one message in, what comes out of it.
+    - ``produce(ctx)``: async generator of messages (or ``{port: message}``).
+    - ``on_timer(name, key, ctx) -> Output``.
+    - ``migrate(old, version)``: an older version's state value → this version's.
+    - ``handle(request, ctx)``: a node that claims routes answers here.
+    """
+
+    type: ClassVar[str] = ""
+    Options: ClassVar[type[NodeOptions]] = NodeOptions
+    inputs: ClassVar[Literal["none", "optional", "required"]] = "required"
+    ports: ClassVar[tuple[str, ...]] = ("out",)
+    """Ports by which messages leave, beside ``error``, which every node has."""
+    side_effect: ClassVar[Literal["none", "idempotent", "at_most_once"]] = "none"
+    default_queue: ClassVar[Queue] = Queue()
+    state_version: ClassVar[int] = 1
+    manual: ClassVar[bool] = False
+    """Whether persons give it values by the API and the page."""
+
+    options: Any  # each type narrows it to its own Options
+
+    def __init__(self, id: str, options: NodeOptions) -> None:  # noqa: A002  (the field's own word)
+        self.id = id
+        self.options = options
+
+    def check(self) -> Iterable[Fault]:
+        """Options that contradict each other. Pure."""
+        return ()
+
+    def claims(self) -> Iterable[str]:
+        """Things that only one node may have: ``route:POST /x``, ``port:502``, ``file:out.csv``. Pure."""
+        return ()
+
+    def emits(self, incoming: Shape) -> Shape | Mapping[str, Shape]:
+        """What comes out, by port or the same for every port. Pure. By default, what came in."""
+        return incoming
+
+    async def open(self, ctx: Context) -> None:
+        """Get ready; may raise NotConnected. Safe to repeat."""
+
+    async def close(self) -> None:
+        """Let go of everything; safe to repeat, and after a failed ``open``."""
+
+
+Produce = Callable[[Context], AsyncIterator[Message | Mapping[str, Message]]]
+Handle = Callable[[Request, Context], Awaitable[Response]]

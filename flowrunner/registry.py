@@ -1,0 +1,176 @@
+"""The catalogue of node types: one file each, found by folder or entry point, loaded when first asked for.
+
+A type is known by its file's name: ``nodes/modbus_in.py`` is ``modbus-in``. A broken file is a problem of that
+type, never a crash of the program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from flowrunner.errors import FlowrunnerError
+from flowrunner.node import Node, NodeOptions, Queue, RetryPolicy
+from flowrunner.schema import schema_of
+from flowrunner.schema.walk import Schema
+
+ENTRY_POINTS = "flowrunner.nodes"
+ENVIRONMENT = "FLOWRUNNER_NODES"
+"""Environment variable with further folders of node files, separated as PATH is."""
+
+
+class Envelope(NodeOptions):
+    """What every node of a flow may say, whatever its type."""
+
+    type: Annotated[str, Meta(description="The node type; `flowrunner nodes` lists them.")]
+    from_: Annotated[
+        str | list[str] | None,
+        Meta(description="Where messages come from: a node id, id.port, flow/id, or a list of these."),
+    ] = msgspec.field(name="from", default=None)
+    enabled: Annotated[bool, Meta(description="false: the node is as if it were not there.")] = True
+    key: Annotated[
+        str,
+        Meta(description="The entity that messages of this node are about; text with {field} places."),
+    ] = ""
+    queue: Annotated[Queue | None, Meta(description="The node's inbox.")] = None
+    retry: Annotated[RetryPolicy | None, Meta(description="Back-off of reconnects and restarts.")] = None
+    note: Annotated[str, Meta(description="A remark for readers; it does nothing.")] = ""
+
+
+class BrokenType(FlowrunnerError):
+    """A node file that cannot be loaded; the text says where and why."""
+
+
+class NodeType(msgspec.Struct, frozen=True):
+    """One loaded type."""
+
+    name: str
+    cls: type[Node]
+    file: Path
+    code_hash: str
+    """Content hash of the file: a reload sees changed code."""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the class's docstring."""
+        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.cls) or ""
+
+    def schema(self, *, editor: bool = False) -> Schema:
+        """The schema of a node of this type: envelope and options in one map."""
+        envelope = schema_of(Envelope, editor=editor)
+        options = schema_of(self.cls.Options, editor=editor)
+        if self.cls.inputs == "none":
+            del envelope["properties"]["from"]
+        envelope["properties"]["type"] = {"const" if editor else "enum": self.name if editor else [self.name]} | {
+            "description": self.doc
+        }
+        required = ["type", *options.get("required", [])]
+        return envelope | {"properties": envelope["properties"] | options["properties"], "required": required}
+
+
+class Registry:
+    """All types by name. ``folders`` are searched in order; a type that two folders define is broken."""
+
+    def __init__(self, folders: Iterable[Path] = ()) -> None:
+        self._files: dict[str, Path] = {}
+        self._loaded: dict[str, NodeType] = {}
+        self.clashes: dict[str, str] = {}
+        for folder in [shipped("nodes"), *folders]:
+            for file in sorted(folder.glob("*.py")):
+                if not file.stem.startswith("_"):
+                    self._add(file.stem.replace("_", "-"), file)
+        for entry in entry_points(group=ENTRY_POINTS):
+            spec = importlib.util.find_spec(entry.module)
+            if spec is not None and spec.origin:
+                self._add(entry.name, Path(spec.origin))
+
+    def _add(self, name: str, file: Path) -> None:
+        if name in self._files:
+            self.clashes[name] = f"the type {name!r} is defined twice: {self._files[name]} and {file}"
+        self._files.setdefault(name, file)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._files)
+
+    def get(self, name: str) -> NodeType:
+        """The type; KeyError when there is none of that name, BrokenType when its file does not load."""
+        if name in self.clashes:
+            raise BrokenType(self.clashes[name])
+        if name not in self._loaded:
+            self._loaded[name] = load(name, self._files[name])
+        return self._loaded[name]
+
+
+def load(name: str, file: Path) -> NodeType:
+    """Load one node file as ``flowrunner.nodes.<stem>``."""
+    try:
+        source = file.read_bytes()
+    except OSError as error:
+        raise BrokenType(f"{file} cannot be read: {error.strerror}") from None
+    module = _run(file)
+    found = [
+        cls
+        for cls in vars(module).values()
+        if inspect.isclass(cls) and issubclass(cls, Node) and cls is not Node and cls.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise BrokenType(f"{file} must define exactly one class of Node, it has {len(found)}")
+    cls = found[0]
+    if not hasattr(cls, "process") and not hasattr(cls, "produce") and not hasattr(cls, "handle") and not cls.manual:
+        raise BrokenType(f"{file}: {cls.__name__} has neither process nor produce")
+    try:
+        schema_of(cls.Options)
+    except TypeError as error:
+        raise BrokenType(f"{file}: {cls.__name__}.Options: {error}") from None
+    clash = set(msgspec.structs.fields(cls.Options)) and {
+        field.encode_name for field in msgspec.structs.fields(cls.Options)
+    } & {field.encode_name for field in msgspec.structs.fields(Envelope)}
+    if clash:
+        raise BrokenType(f"{file}: the option {min(clash)!r} belongs to every node; give it another name")
+    cls.type = name
+    return NodeType(name, cls, file, hashlib.sha256(source).hexdigest()[:16])
+
+
+def _run(file: Path) -> ModuleType:
+    name = f"flowrunner.nodes.{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise BrokenType(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
+    sys.modules[name] = module  # before it runs: dataclasses and type hints look there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+        at = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+        line = getattr(error, "lineno", None) or (at[-1].lineno if at else 1)
+        raise BrokenType(f"{file}:{line}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def shipped(name: str) -> Path:
+    """A folder that ships with the program (``nodes``, ``schemas``, ``flows``): inside the package when it is
+    installed, beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name

@@ -1,0 +1,30 @@
+"""From typed options to JSON Schema, and from a part of a flow file to checked data."""
+
+from flowrunner.schema.check import Bound, Ref, bind
+from flowrunner.schema.types import (
+    Condition,
+    FieldName,
+    Formula,
+    InputName,
+    NodeName,
+    Secret,
+    Template,
+    decode,
+)
+from flowrunner.schema.walk import describe, schema_of
+
+__all__ = [
+    "Bound",
+    "Condition",
+    "FieldName",
+    "Formula",
+    "InputName",
+    "NodeName",
+    "Ref",
+    "Secret",
+    "Template",
+    "bind",
+    "decode",
+    "describe",
+    "schema_of",
+]

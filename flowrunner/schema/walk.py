@@ -1,0 +1,154 @@
+"""One walk over a type gives both schemas: the strict one (2020-12, what the check uses, after substitution) and
+the editor's (draft-07, where every scalar may also be a ``${…}``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from flowrunner.schema.types import CUSTOM, KIND
+from flowrunner.units import DURATION_PATTERN, RATE_PATTERN
+
+Schema = dict[str, Any]
+
+SUBSTITUTION: Schema = {"type": "string", "pattern": r"\$\{"}
+_PATTERNS = {"duration": DURATION_PATTERN, "rate": RATE_PATTERN}
+
+
+def schema_of(kind: object, *, editor: bool = False) -> Schema:
+    """The schema of a type, whole and without references. TypeError for a type that options cannot have."""
+    return _Walk(editor).visit(inspect.type_info(kind))
+
+
+class _Walk:
+    def __init__(self, editor: bool) -> None:
+        self.editor = editor
+
+    def visit(self, kind: inspect.Type) -> Schema:
+        if isinstance(kind, inspect.Metadata):
+            return self.annotated(self.visit(kind.type), kind.extra_json_schema or {})
+        if isinstance(kind, inspect.UnionType):
+            return self.union(kind)
+        if isinstance(kind, inspect.StructType):
+            return self.struct(kind)
+        if isinstance(kind, inspect.DictType):
+            return self.dictionary(kind)
+        if isinstance(kind, (inspect.ListType, inspect.VarTupleType)):
+            schema: Schema = {"type": "array", "items": self.visit(kind.item_type)}
+            if kind.min_length:
+                schema["minItems"] = kind.min_length
+            return schema
+        if isinstance(kind, inspect.AnyType):
+            return {}
+        return self.leaf(self.scalar(kind))
+
+    def annotated(self, schema: Schema, extra: Schema) -> Schema:
+        notes = {key: value for key, value in extra.items() if key in ("description", "title", "examples")}
+        rest = {key: value for key, value in extra.items() if key not in notes}
+        if rest and self.editor and "anyOf" in schema:
+            schema["anyOf"][0].update(rest)
+        else:
+            schema |= rest
+        return schema | notes
+
+    def union(self, kind: inspect.UnionType) -> Schema:
+        """None is how a program says "not given"; in a file an option that is not given is not there."""
+        branches = [self.visit(one) for one in kind.types if not isinstance(one, inspect.NoneType)]
+        if len(branches) == 1:
+            return branches[0]
+        flat: list[Schema] = []
+        for branch in branches:
+            flat += branch["anyOf"] if set(branch) == {"anyOf"} else [branch]
+        unique = [branch for index, branch in enumerate(flat) if branch not in flat[:index]]
+        return {"anyOf": unique}
+
+    def struct(self, kind: inspect.StructType) -> Schema:
+        properties: dict[str, Schema] = {}
+        for field in kind.fields:
+            schema = self.visit(field.type)
+            default = field.default
+            if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
+                default = field.default_factory()
+            if default is not msgspec.NODEFAULT and default is not None and default not in ("", [], {}):
+                schema["default"] = msgspec.to_builtins(default, enc_hook=str)
+            properties[field.encode_name] = schema
+        schema = {"type": "object", "properties": properties, "additionalProperties": False}
+        required = [field.encode_name for field in kind.fields if field.required]
+        if required:
+            schema["required"] = required
+        return schema
+
+    def dictionary(self, kind: inspect.DictType) -> Schema:
+        schema: Schema = {"type": "object", "additionalProperties": self.visit(kind.value_type)}
+        if kind.min_length:
+            schema["minProperties"] = kind.min_length
+        key = kind.key_type
+        if isinstance(key, inspect.Metadata) and key.extra_json_schema and KIND in key.extra_json_schema:
+            schema[f"{KIND}-keys"] = key.extra_json_schema[KIND]
+            key = key.type
+        if isinstance(key, inspect.StrType) and key.pattern and not self.editor:
+            schema["propertyNames"] = {"pattern": key.pattern}
+        return schema
+
+    def scalar(self, kind: inspect.Type) -> Schema:
+        if isinstance(kind, inspect.StrType):
+            schema: Schema = {"type": "string"}
+            limits = {"minLength": kind.min_length, "maxLength": kind.max_length, "pattern": kind.pattern}
+            return schema | {key: value for key, value in limits.items() if value is not None}
+        if isinstance(kind, (inspect.IntType, inspect.FloatType)):
+            schema = {"type": "integer" if isinstance(kind, inspect.IntType) else "number"}
+            limits = {
+                "minimum": kind.ge,
+                "maximum": kind.le,
+                "exclusiveMinimum": kind.gt,
+                "exclusiveMaximum": kind.lt,
+            }
+            return schema | {key: value for key, value in limits.items() if value is not None}
+        if isinstance(kind, inspect.BoolType):
+            return {"type": "boolean"}
+        if isinstance(kind, inspect.LiteralType):
+            return {"enum": list(kind.values)}
+        if isinstance(kind, inspect.CustomType) and kind.cls in CUSTOM:
+            return dict(CUSTOM[kind.cls])
+        raise TypeError(f"options cannot have the type {kind}")
+
+    def leaf(self, schema: Schema) -> Schema:
+        if not self.editor:
+            return schema
+        pattern = _PATTERNS.get(schema.get(KIND, ""))
+        if pattern:
+            return schema | {"pattern": rf"{pattern}|\$\{{"}
+        if schema == {"type": "string"}:
+            return schema
+        return {"anyOf": [schema, dict(SUBSTITUTION)]}
+
+
+def describe(schema: Schema) -> str:
+    """What a schema wants, in words for people: ``a number``, ``one of a, b``, ``a list``."""
+    kind = schema.get(KIND)
+    if kind == "duration":
+        return "a duration like 30s"
+    if kind == "rate":
+        return "a rate like 10/s"
+    if kind in ("condition", "formula"):
+        return "an expression"
+    if "enum" in schema:
+        return "one of " + ", ".join(_as_yaml(value) for value in schema["enum"])
+    if "anyOf" in schema:
+        branches = dict.fromkeys(describe(branch) for branch in schema["anyOf"] if branch != SUBSTITUTION)
+        return " or ".join(branches)
+    names = {
+        "integer": "a whole number",
+        "number": "a number",
+        "string": "text",
+        "boolean": "true or false",
+        "object": "a map",
+        "array": "a list",
+    }
+    return names.get(schema.get("type", ""), "any value")
+
+
+def _as_yaml(value: object) -> str:
+    return {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value)

@@ -1,0 +1,69 @@
+"""Text with places: ``bess/{key}/soc`` filled from a message. ``{{`` and ``}}`` are literal braces.
+
+Not Python's format language: a place is a field's name or ``key``, and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from flowrunner.errors import Reject
+from flowrunner.message import JSON, Message
+from flowrunner.units import iso
+
+_PLACE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|[{}]", re.ASCII)
+BUILT_IN = ("key", "at", "source", "payload")
+"""Places that every message fills: its key, event time (ISO 8601), source node, and payload as JSON."""
+
+
+class Text:
+    """A parsed template. ValueError when a brace stands alone."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.names: list[str] = []
+        self._parts: list[str] = []  # literal, name, literal, name, … literal
+        literal, at = "", 0
+        for match in _PLACE.finditer(text):
+            literal += text[at : match.start()]
+            at = match.end()
+            if match[0] in ("{{", "}}"):
+                literal += match[0][0]
+            elif match[1]:
+                self._parts += [literal, match[1]]
+                self.names.append(match[1])
+                literal = ""
+            else:
+                raise ValueError(f"{match[0]!r} at character {match.start() + 1} opens or closes no {{field}}")
+        self._parts.append(literal + text[at:])
+
+    def fill(self, message: Message) -> str:
+        """The text for ``message``. Reject when a field is missing: a hole is never filled with nothing."""
+        if not self.names:
+            return self._parts[0]
+        parts = list(self._parts)
+        for index in range(1, len(parts), 2):
+            parts[index] = _value(parts[index], message)
+        return "".join(parts)
+
+
+def _value(name: str, message: Message) -> str:
+    record = message.payload if isinstance(message.payload, dict) else {"value": message.payload}
+    if name in record:
+        return as_text(record[name])
+    if name == "key":
+        return message.key
+    if name == "at":
+        return iso(message.at)
+    if name == "source":
+        return message.source
+    if name == "payload":
+        return as_text(message.payload)
+    raise Reject("missing-field", f"the text needs {name!r}, which this message does not have")
+
+
+def as_text(value: JSON) -> str:
+    """A JSON value as text: text as it is, all else as JSON."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
