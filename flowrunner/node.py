@@ -7,8 +7,8 @@ optional and found by presence; the defaults here do nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -30,7 +30,17 @@ NewField = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=6
 UnitName = Annotated[str, Meta(description="Unit of the value, like %, MW, °C, EUR/MWh.")]
 
 
-class NodeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
+class _OptionsMeta(msgspec.StructMeta):
+    """Makes every subclass keyword-only: msgspec asks for it class by class."""
+
+    def __new__(  # noqa: PLR0913
+        mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, kw_only: bool = True, **config: Any
+    ) -> Any:
+        return super().__new__(mcls, name, bases, namespace, kw_only=kw_only, **config)
+
+
+class NodeOptions(msgspec.Struct, metaclass=_OptionsMeta, frozen=True, forbid_unknown_fields=True):
     """The base of every node's ``Options``: the only configuration that a node has."""
 
 
@@ -85,6 +95,8 @@ class Context(Protocol):
     vars: Mapping[str, JSON]
     incoming: Shape
     """What the node's inputs bring, as known from the file."""
+    feeds: frozenset[str]
+    """The types of all nodes that this node's messages can reach."""
     log: logging.LoggerAdapter[logging.Logger]
 
     def now(self) -> Instant:
@@ -127,7 +139,7 @@ class Context(Protocol):
     def connected(self, state: bool, reason: str = "") -> None:
         """Tell whether the peer is there; the page and ``/health/ready`` say so."""
 
-    def shared(self, key: str, make: Callable[[], T]) -> T:
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
         """A connection shared by key (one broker, one device); released when the last node closes."""
 
     def condition(self, text: str) -> Program:

@@ -138,9 +138,8 @@ def load(name: str, file: Path) -> NodeType:
         schema_of(cls.Options)
     except TypeError as error:
         raise BrokenType(f"{file}: {cls.__name__}.Options: {error}") from None
-    clash = set(msgspec.structs.fields(cls.Options)) and {
-        field.encode_name for field in msgspec.structs.fields(cls.Options)
-    } & {field.encode_name for field in msgspec.structs.fields(Envelope)}
+    own = {field.encode_name for field in msgspec.structs.fields(cls.Options)}
+    clash = own & {field.encode_name for field in msgspec.structs.fields(Envelope)}
     if clash:
         raise BrokenType(f"{file}: the option {min(clash)!r} belongs to every node; give it another name")
     cls.type = name

@@ -14,8 +14,9 @@ from flowrunner.message import JSON, Message
 from flowrunner.units import iso
 
 _PLACE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|[{}]", re.ASCII)
-BUILT_IN = ("key", "at", "source", "payload")
-"""Places that every message fills: its key, event time (ISO 8601), source node, and payload as JSON."""
+BUILT_IN = ("key", "at", "source", "payload", "topic", *(f"topic_{level}" for level in range(1, 10)))
+"""Places that are no fields: the message's key, event time (ISO 8601), source node, payload as JSON; of messages
+that came by MQTT the topic and its levels, counted from 1."""
 
 
 class Text:
@@ -61,6 +62,12 @@ def _value(name: str, message: Message) -> str:
         return message.source
     if name == "payload":
         return as_text(message.payload)
+    topic = (message.meta or {}).get("topic")
+    if name == "topic" and topic is not None:
+        return str(topic)
+    level = re.fullmatch(r"topic_([1-9][0-9]?)", name)
+    if level and topic is not None and int(level[1]) <= str(topic).count("/") + 1:
+        return str(topic).split("/")[int(level[1]) - 1]
     raise Reject("missing-field", f"the text needs {name!r}, which this message does not have")
 
 

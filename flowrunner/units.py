@@ -19,6 +19,9 @@ DURATION_UNITS: Mapping[str, int] = {
 }
 DURATION_PATTERN = r"^(\d+(\.\d+)?)\s?(ms|s|min|h|d)$"
 RATE_PATTERN = r"^(\d+)/(s|min|h)$"
+SIZE_PATTERN = r"^(\d+)\s?(B|kB|MB|KiB|MiB)$"
+_SIZES: Mapping[str, int] = {"B": 1, "kB": 1000, "MB": 1_000_000, "KiB": 1024, "MiB": 1_048_576}
+_size = re.compile(SIZE_PATTERN, re.ASCII)
 _duration = re.compile(DURATION_PATTERN, re.ASCII)
 _rate = re.compile(RATE_PATTERN, re.ASCII)
 
@@ -61,6 +64,27 @@ class Rate(float):
         rate = cls(int(match[1]) / (DURATION_UNITS[match[2]] / SECOND))
         rate.text = text.strip()
         return rate
+
+    def __str__(self) -> str:
+        return self.text
+
+    __repr__ = __str__
+
+
+class Size(int):
+    """An amount of data in bytes; written ``500B``, ``64kB``, ``1MiB``."""
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Size:
+        """ValueError when ``text`` is not a whole number with a unit of data."""
+        match = _size.match(text.strip()) if len(text) <= 40 else None
+        if match is None:
+            raise ValueError(f"{text!r} is not a size; write a whole number with B, kB, MB, KiB or MiB, like 64kB")
+        size = cls(int(match[1]) * _SIZES[match[2]])
+        size.text = text.strip()
+        return size
 
     def __str__(self) -> str:
         return self.text

@@ -50,9 +50,18 @@ def check_flows(texts: Mapping[str, str], environment: Mapping[str, str], regist
     if any(one.severity == "error" for one in problems):
         return Checked(None, problems)
     nodes = {address: _node(parts[address], shapes, wiring.links[address]) for address in order}
+    _feed(nodes)
     secrets = {value for document in documents for value in document.secrets}
     secrets |= {ref.text for part in parts.values() for ref in part.refs if ref.kind == "secret" and ref.text}
     return Checked(Graph({head.name: _head(head) for head in heads}, nodes, wiring.disabled, secrets), problems)
+
+
+def _feed(nodes: dict[str, GraphNode]) -> None:
+    """Readers come after what they read, so going backwards sees every reader first."""
+    for reader in reversed(nodes.values()):
+        for wire in reader.wires:
+            source = nodes[wire.source]
+            source.feeds = source.feeds | reader.feeds | {reader.kind.name}
 
 
 def _claim_name(head: Head, heads: list[Head]) -> None:

@@ -51,6 +51,8 @@ class GraphNode:
     wires: list[Wire] = field(default_factory=list)
     incoming: Shape = ANYTHING
     shapes: dict[str, Shape] = field(default_factory=dict)
+    feeds: frozenset[str] = frozenset()
+    """The types of all nodes that its messages can reach."""
 
     @property
     def ports(self) -> list[str]:

@@ -31,7 +31,11 @@ class Shapes:
         if part.node is None:
             self.outgoing[address] = None
             return
-        emitted = part.node.emits(incoming)
+        try:
+            emitted = part.node.emits(incoming)
+        except ValueError as error:  # what the node cannot do with what comes in
+            part.report(part.mark, "contradiction", str(error), part.path)
+            emitted = ANYTHING
         by_port = dict.fromkeys(part.node.ports, emitted) if isinstance(emitted, Shape) else dict(emitted)
         self.outgoing[address] = by_port
 
@@ -84,7 +88,8 @@ def _check_expression(part: Part, ref: Ref, incoming: Shape) -> None:
         part.report(ref.mark, "substitution", "an expression holds no ${…}", ref.path, hint)
         return
     try:
-        errors = check(parse(ref.text), Names(incoming.fields, incoming.open, part.vars))
+        names = Names(incoming.fields, incoming.open, part.vars)
+        errors = check(parse(ref.text), names, "bool" if ref.kind == "condition" else None)
     except ExpressionError as error:
         errors = [error]
     for error in errors:

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from flowrunner.errors import Mark, did_you_mean
 from flowrunner.flowfile.document import Branch, Document, Items, Leaf, Step, Tree, find, mark_of, spell
-from flowrunner.schema.types import KIND, PARSERS
+from flowrunner.schema.types import KIND, PARSERS, QUANTITIES
 from flowrunner.schema.walk import Schema, describe
 
 Data = Any
@@ -205,10 +205,9 @@ def _wrong_type(value: Data, schema: Schema) -> tuple[str, str, str]:
     kind = schema.get(KIND)
     if kind == "secret":
         return "type", f"this is not {wants}", "put it in quotes, or read it by ${NAME} or ${secret:name}"
-    if kind == "duration" and isinstance(value, int | float) and not isinstance(value, bool):
-        return "unit", f"{value} has no unit", f"write {value}s, {value}min or {value}h"
-    if kind == "rate" and isinstance(value, int | float) and not isinstance(value, bool):
-        return "unit", f"{value} has no unit", f"write {value}/s or {value}/min"
+    if kind in QUANTITIES and isinstance(value, int | float) and not isinstance(value, bool):
+        *most, last = (f"{value}{unit}" for unit in QUANTITIES[kind][2])
+        return "unit", f"{value} has no unit", f"write {', '.join(most)} or {last}"
     if schema.get("type") == "string" and isinstance(value, bool | int | float):
         text = str(value).lower() if isinstance(value, bool) else value
         return "type", f"{_show(value)} is not {wants}", f"put it in quotes: '{text}'"

@@ -6,12 +6,13 @@ fields, nodes or expressions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from flowrunner.units import Duration, Rate
+from flowrunner.units import DURATION_PATTERN, RATE_PATTERN, SIZE_PATTERN, Duration, Rate, Size
 
 KIND = "x-flowrunner"
 T = TypeVar("T")
@@ -45,10 +46,18 @@ Secret = Annotated[str, _kind("secret")]
 CUSTOM: dict[type, dict[str, Any]] = {
     Duration: {"type": "string", KIND: "duration", "examples": ["30s", "5min"]},
     Rate: {"type": "string", KIND: "rate", "examples": ["10/s"]},
+    Size: {"type": "string", KIND: "size", "examples": ["64kB"]},
 }
 """Custom types in options and their strict schema."""
 
-PARSERS = {"duration": Duration.parse, "rate": Rate.parse}
+QUANTITIES = {
+    "duration": (Duration, DURATION_PATTERN, ("s", "min", "h")),
+    "rate": (Rate, RATE_PATTERN, ("/s", "/min")),
+    "size": (Size, SIZE_PATTERN, ("kB", "MB")),
+}
+"""Kind → its type, its pattern, and the units that a person most likely left out."""
+
+PARSERS: dict[str, Callable[[str], object]] = {kind: entry[0].parse for kind, entry in QUANTITIES.items()}
 """Kinds whose text must parse; each raises ValueError with a sentence."""
 
 
@@ -56,8 +65,9 @@ def decode(data: object, into: type[T]) -> T:
     """Checked data → typed options. The data has passed :func:`flowrunner.schema.bind`; this only builds."""
 
     def hook(kind: type, value: object) -> object:
-        if kind in (Duration, Rate) and isinstance(value, str):
-            return Duration.parse(value) if kind is Duration else Rate.parse(value)
+        parse = getattr(kind, "parse", None)
+        if kind in CUSTOM and parse is not None:
+            return parse(value)  # type: ignore[no-any-return]
         raise NotImplementedError(kind)
 
     return msgspec.convert(data, into, dec_hook=hook)

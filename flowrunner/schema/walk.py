@@ -8,13 +8,11 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from flowrunner.schema.types import CUSTOM, KIND
-from flowrunner.units import DURATION_PATTERN, RATE_PATTERN
+from flowrunner.schema.types import CUSTOM, KIND, QUANTITIES
 
 Schema = dict[str, Any]
 
 SUBSTITUTION: Schema = {"type": "string", "pattern": r"\$\{"}
-_PATTERNS = {"duration": DURATION_PATTERN, "rate": RATE_PATTERN}
 
 
 def schema_of(kind: object, *, editor: bool = False) -> Schema:
@@ -117,9 +115,9 @@ class _Walk:
     def leaf(self, schema: Schema) -> Schema:
         if not self.editor:
             return schema
-        pattern = _PATTERNS.get(schema.get(KIND, ""))
-        if pattern:
-            return schema | {"pattern": rf"{pattern}|\$\{{"}
+        quantity = QUANTITIES.get(schema.get(KIND, ""))
+        if quantity:
+            return schema | {"pattern": rf"{quantity[1]}|\$\{{"}
         if schema == {"type": "string"}:
             return schema
         return {"anyOf": [schema, dict(SUBSTITUTION)]}
@@ -128,10 +126,8 @@ class _Walk:
 def describe(schema: Schema) -> str:
     """What a schema wants, in words for people: ``a number``, ``one of a, b``, ``a list``."""
     kind = schema.get(KIND)
-    if kind == "duration":
-        return "a duration like 30s"
-    if kind == "rate":
-        return "a rate like 10/s"
+    if kind in QUANTITIES:
+        return f"a {kind} like {schema['examples'][0]}"
     if kind in ("condition", "formula"):
         return "an expression"
     if "enum" in schema:

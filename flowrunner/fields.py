@@ -1,0 +1,41 @@
+"""Rules for single values: what a number must be before it counts as one."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from flowrunner.message import JSON
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a value may be. Outside of it the value is refused, never clamped."""
+
+    min: Annotated[int | float | None, Meta(description="Smallest value that is believed.")] = None
+    max: Annotated[int | float | None, Meta(description="Largest value that is believed.")] = None
+    unit: Annotated[str | None, Meta(description="Unit of the value, like %, MW, °C.")] = None
+
+
+def is_number(value: JSON) -> bool:
+    """A finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def outside(value: float, limits: Limits) -> str:
+    """Why ``value`` is not within ``limits``, or ""."""
+    unit = f" {limits.unit}" if limits.unit else ""
+    if limits.min is not None and value < limits.min:
+        return f"{value} is below {limits.min}{unit}"
+    if limits.max is not None and value > limits.max:
+        return f"{value} is above {limits.max}{unit}"
+    return ""
+
+
+def contradiction(limits: Limits) -> str:
+    """What is wrong with the limits themselves, or ""."""
+    if limits.min is not None and limits.max is not None and limits.min > limits.max:
+        return f"min {limits.min} is above max {limits.max}"
+    return ""

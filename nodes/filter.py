@@ -1,0 +1,35 @@
+"""filter: pass on what a condition holds for."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from flowrunner.errors import Reject
+from flowrunner.expression import EvaluationError, RecordScope, Unusable
+from flowrunner.message import Message
+from flowrunner.node import Context, Node, NodeOptions
+from flowrunner.schema import Condition
+
+
+class Filter(Node):
+    """Pass a message on by ``out`` when the condition is true, by ``else`` when it is false.
+
+    A condition that cannot be judged (a field is missing, stale or no number) is neither: the message leaves by
+    ``error``.
+    """
+
+    class Options(NodeOptions):
+        when: Annotated[Condition, Meta(description="The condition, like: soc_percent < 30 and active_power_mw <= 0")]
+
+    options: Options
+    ports = ("out", "else")
+
+    async def open(self, ctx: Context) -> None:
+        self.test = ctx.condition(self.options.when).test
+
+    def process(self, message: Message, ctx: Context) -> dict[str, Message]:
+        try:
+            held = self.test(RecordScope(message, now=ctx.now(), zone=ctx.zone))
+        except (Unusable, EvaluationError) as error:
+            raise Reject("expression", str(error)) from None
+        return {"out" if held else "else": message}

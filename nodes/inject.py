@@ -1,0 +1,69 @@
+"""inject: a message at set times."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from cronsim import CronSim, CronSimError
+from msgspec import Meta
+
+from flowrunner.message import JSON, Message
+from flowrunner.node import Context, Fault, Node, NodeOptions
+from flowrunner.shape import ANYTHING, Kind, Shape
+from flowrunner.units import Duration, from_datetime, iso, to_datetime
+
+
+class Inject(Node):
+    """Make a message at every multiple of a time, at cron times in the flow's zone, or once at the start."""
+
+    class Options(NodeOptions):
+        every: Annotated[Duration | None, Meta(description="Time between messages, counted from full multiples.")] = (
+            None
+        )
+        at: Annotated[
+            str | None, Meta(description="Cron: minute hour day month weekday.", examples=["0 7 * * MON-FRI"])
+        ] = None
+        once: Annotated[bool, Meta(description="A message at the start (also beside every or at).")] = False
+        payload: Annotated[JSON, Meta(description="What the message holds.")] = None
+
+    options: Options
+    inputs = "none"
+
+    def check(self) -> list[Fault]:
+        options = self.options
+        if options.every is None and options.at is None and not options.once:
+            return [Fault("", "it would never send anything", "write 'every: …', 'at: …' or 'once: true'")]
+        if options.every is not None and options.at is not None:
+            return [Fault("at", "'every' and 'at' exclude each other")]
+        if options.every is not None and options.every < Duration.parse("1ms"):
+            return [Fault("every", f"{options.every} is too short", "1ms is the shortest")]
+        if options.at is not None:
+            try:
+                CronSim(options.at, to_datetime(0))
+            except CronSimError as error:
+                return [Fault("at", f"{options.at!r} is no cron time: {error}", "minute hour day month weekday")]
+        return []
+
+    def emits(self, incoming: Shape) -> Shape:
+        payload = self.options.payload
+        if not isinstance(payload, dict):
+            return Shape({"value": _kind(payload)}) if payload is not None else ANYTHING
+        return Shape({name: _kind(value) for name, value in payload.items()})
+
+    async def produce(self, ctx: Context) -> AsyncIterator[Message]:
+        if self.options.once:
+            yield ctx.message(self.options.payload, position="once")
+        due = ctx.now()
+        times = CronSim(self.options.at, to_datetime(due).astimezone(ctx.zone)) if self.options.at else None
+        while self.options.every or times:
+            if self.options.every:
+                due += self.options.every - due % self.options.every
+            elif times:
+                due = from_datetime(next(times))
+            await ctx.sleep_until(due)
+            yield ctx.message(self.options.payload, position=iso(due), at=due)
+
+
+def _kind(value: JSON) -> Kind:
+    if isinstance(value, bool):
+        return "bool"
+    return "number" if isinstance(value, int | float) else "text" if isinstance(value, str) else None

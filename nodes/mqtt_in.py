@@ -1,0 +1,154 @@
+"""mqtt-in: messages of a broker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+from zlib import crc32
+
+import msgspec
+from msgspec import Meta
+
+from flowrunner.fields import Limits, contradiction, outside
+from flowrunner.message import FieldInfo, Message
+from flowrunner.mqtt.client import Client, Packet
+from flowrunner.mqtt.options import BrokerOptions
+from flowrunner.mqtt.payload import BadPayload, parse_payload, read_sample
+from flowrunner.mqtt.topic import check_filter, matches
+from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
+from flowrunner.shape import ANYTHING, Shape
+
+PAUSE_AT, RESUME_AT = 500, 50
+"""Waiting packets at which reading from the broker stops, and goes on."""
+
+
+class TopicField(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    field: Annotated[NewField, Meta(description="The field that the value becomes.")]
+    path: Annotated[str, Meta(description="Where the value is in a JSON payload.")] = "value"
+    time: Annotated[str, Meta(description="Where the time is in a JSON payload.")] = "timestamp"
+
+
+class MqttIn(Node):
+    """Subscribe to topics of an MQTT broker.
+
+    With ``topic`` the payload goes on as it is: JSON when it is JSON, else text. With ``topics`` each topic is one
+    field of a record: ``{"value": 75.5, "timestamp": "2025-01-25T20:30:00Z", "unit": "%"}`` or a bare number; other
+    units of the same kind are converted, anything else is refused. Acknowledged once the next node has the message.
+    """
+
+    class Options(BrokerOptions, NodeOptions):
+        qos: Annotated[Literal[0, 1, 2], Meta(description="Highest quality of service to ask for.")] = 1
+        retained: Annotated[
+            Literal["accept", "mark", "ignore"],
+            Meta(description="What to do with retained messages; mark: their quality is uncertain."),
+        ] = "mark"
+        topic: Annotated[str | None, Meta(description="Topic filter; + and # are wildcards.")] = None
+        topics: Annotated[dict[str, TopicField] | None, Meta(description="Topic filter → the field it fills.")] = None
+
+    options: Options
+    inputs = "none"
+
+    def check(self) -> list[Fault]:
+        o, faults = self.options, []
+        if (o.topic is None) == (not o.topics):
+            faults.append(Fault("", "it needs either 'topic' or 'topics'"))
+        for name, place in [(o.topic, "topic"), *((name, f"topics.{name}") for name in o.topics or {})]:
+            try:
+                check_filter(name or "x")
+            except ValueError as error:
+                faults.append(Fault(place.partition(".")[0], f"{name!r}: {error}"))
+        for name, one in (o.topics or {}).items():
+            if wrong := contradiction(one):
+                faults.append(Fault("topics", f"{name!r}: {wrong}"))
+        try:
+            o.settings()
+        except ValueError as error:
+            faults.append(Fault("broker", str(error)))
+        return faults
+
+    def emits(self, incoming: Shape) -> Shape:
+        if self.options.topics is None:
+            return ANYTHING
+        return Shape({one.field: "number" for one in self.options.topics.values()})
+
+    async def open(self, ctx: Context) -> None:
+        self.packets: asyncio.Queue[Packet] = asyncio.Queue()
+        self.ctx = ctx
+        settings = self.options.settings()
+        self.client = ctx.shared(settings, lambda: Client(settings))
+        self.client.add_listener(self._listen)
+        filters = list(self.options.topics or {}) or [self.options.topic or ""]
+        self.subscriptions = [self.client.subscribe(one, self.options.qos, self._arrived) for one in filters]
+        self._listen(self.client.connected, self.client.last_error or "connecting")
+        self.client.start()
+
+    async def close(self) -> None:
+        for subscription in getattr(self, "subscriptions", []):
+            subscription.close()
+        self.subscriptions = []
+        if hasattr(self, "client"):
+            self.client.remove_listener(self._listen)
+            self.client.resume(self)
+            del self.client
+
+    def _listen(self, connected: bool, reason: str) -> None:
+        self.ctx.connected(connected, reason)
+        if connected and reason:
+            self.ctx.error("mqtt", reason)
+
+    def _arrived(self, packet: Packet) -> None:
+        self.packets.put_nowait(packet)
+        if self.packets.qsize() >= PAUSE_AT:
+            self.client.pause(self)
+
+    async def produce(self, ctx: Context) -> AsyncIterator[Message]:
+        while True:
+            packet = await self.packets.get()
+            if self.packets.qsize() == RESUME_AT:
+                self.client.resume(self)
+            if packet.retain and self.options.retained == "ignore":
+                ctx.drop("retained")
+            elif self.options.topics is None:
+                if (message := self._whole(packet, ctx)) is not None:
+                    yield message
+            else:
+                for name, one in self.options.topics.items():
+                    if matches(name, packet.topic):
+                        yield self._field(packet, one, ctx)
+            packet.ack()
+
+    def _whole(self, packet: Packet, ctx: Context) -> Message | None:
+        try:
+            payload = parse_payload(packet.payload)
+        except BadPayload as error:
+            ctx.error(error.code, f"{packet.topic}: {error.reason}")
+            return None
+        return ctx.message(payload, **self._envelope(packet))
+
+    def _field(self, packet: Packet, one: TopicField, ctx: Context) -> Message:
+        """A record of one field; a payload that gives no value makes the field bad, and an error says why."""
+        now = ctx.now()
+        info = FieldInfo(at=now, received_at=now, source=self.id, unit=one.unit, quality=_quality(packet, self.options))
+        try:
+            sample = read_sample(packet.payload, path=one.path, time=one.time, target_unit=one.unit)
+            if wrong := outside(sample.value, one):
+                raise BadPayload("not-believed", wrong)
+        except BadPayload as error:
+            ctx.error(error.code, f"{packet.topic}: {error.reason}")
+            bad = {one.field: msgspec.structs.replace(info, quality="bad")}
+            return ctx.message({}, fields=bad, **self._envelope(packet))
+        at = now if sample.at is None else sample.at
+        info = msgspec.structs.replace(info, at=at)
+        return ctx.message({one.field: sample.value}, at=at, fields={one.field: info}, **self._envelope(packet))
+
+    def _envelope(self, packet: Packet) -> dict:
+        number = packet.mid or packet.received
+        return {
+            "position": f"{packet.topic}#{number}:{crc32(packet.payload):08x}",
+            "quality": _quality(packet, self.options),
+            "meta": {"topic": packet.topic, "qos": packet.qos, "retain": packet.retain},
+        }
+
+
+def _quality(packet: Packet, options: MqttIn.Options) -> Literal["good", "uncertain"]:
+    """A retained message may be as old as the broker."""
+    return "uncertain" if packet.retain and options.retained == "mark" else "good"

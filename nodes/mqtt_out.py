@@ -1,0 +1,82 @@
+"""mqtt-out: messages to a broker."""
+
+import asyncio
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from flowrunner.errors import NotConnected, Reject
+from flowrunner.message import Message
+from flowrunner.mqtt.client import Client
+from flowrunner.mqtt.options import BrokerOptions
+from flowrunner.node import Context, Fault, Node, NodeOptions
+from flowrunner.schema import Template
+from flowrunner.template import Text, as_text
+from flowrunner.units import Duration
+
+CONNECT_S = 5.0
+
+
+class MqttOut(Node):
+    """Publish each message to a topic of an MQTT broker: records as JSON, text as it is.
+
+    While the broker is away messages wait in the inbox; each is published until the broker has acknowledged it.
+    """
+
+    class Options(BrokerOptions, NodeOptions):
+        topic: Annotated[Template, Meta(description="The topic, with {key} and {field} places.")]
+        qos: Annotated[Literal[0, 1, 2], Meta(description="Quality of service.")] = 1
+        retain: Annotated[bool, Meta(description="The broker keeps the newest for who subscribes later.")] = False
+        expiry: Annotated[Duration | None, Meta(description="The broker drops it after this time (MQTT 5).")] = None
+
+    options: Options
+    ports = ()
+    side_effect = "idempotent"
+
+    def check(self) -> list[Fault]:
+        faults = []
+        try:
+            self.options.settings()
+        except ValueError as error:
+            faults.append(Fault("broker", str(error)))
+        if self.options.expiry is not None and self.options.protocol != "5":
+            faults.append(Fault("expiry", "MQTT 3.1.1 knows no expiry", 'protocol: "5"'))
+        if any(char in self.options.topic for char in "+#"):
+            faults.append(Fault("topic", "a topic to publish to has no wildcards"))
+        return faults
+
+    async def open(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.topic = Text(self.options.topic)
+        settings = self.options.settings()
+        self.client = ctx.shared(settings, lambda: Client(settings))
+        self.up = asyncio.Event()
+        self.client.add_listener(self._listen)
+        self.client.start()
+        if not self.client.connected:
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    await self.up.wait()
+            except TimeoutError:
+                raise NotConnected(self.client.last_error or f"{settings.address}: no answer") from None
+        ctx.connected(True)
+
+    async def close(self) -> None:
+        if hasattr(self, "client"):
+            self.client.remove_listener(self._listen)
+            del self.client
+
+    def _listen(self, connected: bool, reason: str) -> None:
+        if connected:
+            self.up.set()
+        self.ctx.connected(connected, reason)
+
+    async def process(self, message: Message, ctx: Context) -> None:
+        expiry = None if self.options.expiry is None else max(1, round(self.options.expiry.seconds))
+        topic = self.topic.fill(message)
+        try:
+            await self.client.publish(
+                topic, as_text(message.payload).encode(), self.options.qos, self.options.retain, expiry_s=expiry
+            )
+        except ValueError as error:
+            raise Reject("topic", f"{topic!r}: {error}") from None
