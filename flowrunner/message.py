@@ -122,8 +122,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         while path is not None:
             path, node = path
             steps.append(node)
-        root = "@".join(self.root) if self.root else "?"
-        return " > ".join([root, *reversed(steps)])
+        steps.reverse()
+        if self.root is None:
+            return " > ".join(["?", *steps])
+        later = steps[1:] if steps[:1] == [self.root[0]] else steps
+        return " > ".join(["@".join(self.root), *later])
 
 
 def worst(qualities: Iterable[Quality]) -> Quality:

@@ -6,6 +6,7 @@ optional and found by presence; the defaults here do nothing.
 
 from __future__ import annotations
 
+import builtins
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform
@@ -34,7 +35,7 @@ UnitName = Annotated[str, Meta(description="Unit of the value, like %, MW, °C, 
 class _OptionsMeta(msgspec.StructMeta):
     """Makes every subclass keyword-only: msgspec asks for it class by class."""
 
-    def __new__(  # noqa: PLR0913
+    def __new__(
         mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, kw_only: bool = True, **config: Any
     ) -> Any:
         return super().__new__(mcls, name, bases, namespace, kw_only=kw_only, **config)
@@ -72,7 +73,7 @@ class Fault(msgspec.Struct, frozen=True):
 class State(Protocol):
     """A node's durable state: one JSON value per key (of any msgspec-encodable type)."""
 
-    def get(self, key: str, kind: type[T]) -> T | None:
+    def get(self, key: str, kind: builtins.type[T]) -> T | None:
         """The value at ``key`` as ``kind``, or None."""
 
     def set(self, key: str, value: object) -> None:
@@ -90,14 +91,18 @@ class Context(Protocol):
     flow: str
     input: str
     """The wire (``id.port``) that the message in ``process`` came by."""
-    state: State
     zone: ZoneInfo
     vars: Mapping[str, JSON]
     incoming: Shape
     """What the node's inputs bring, as known from the file."""
     feeds: frozenset[str]
     """The types of all nodes that this node's messages can reach."""
-    log: logging.LoggerAdapter[logging.Logger]
+
+    @property
+    def state(self) -> State: ...
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]: ...
 
     def now(self) -> Instant:
         """Flow time."""
@@ -165,7 +170,7 @@ class Node:
     """
 
     type: ClassVar[str] = ""
-    Options: ClassVar[type[NodeOptions]] = NodeOptions
+    Options: ClassVar[builtins.type[NodeOptions]] = NodeOptions
     inputs: ClassVar[Literal["none", "optional", "required"]] = "required"
     ports: ClassVar[tuple[str, ...]] = ("out",)
     """Ports by which messages leave, beside ``error``, which every node has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 
 SECOND = 1_000_000_000
@@ -119,7 +119,7 @@ def from_datetime(moment: datetime) -> int:
     return (delta.days * 86400 + delta.seconds) * SECOND + delta.microseconds * 1000
 
 
-def to_datetime(instant: int, zone: timezone | None = None) -> datetime:
+def to_datetime(instant: int, zone: tzinfo | None = None) -> datetime:
     """Nanoseconds → aware datetime (UTC unless told), cut to the microsecond."""
     return (_EPOCH + timedelta(microseconds=instant // 1000)).astimezone(zone or UTC)
 

@@ -24,9 +24,9 @@ KINDS: dict[str, Kind] = {"number": "number", "integer": "number", "text": "text
 
 
 class BodyField(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    type: Annotated[
-        Literal["number", "integer", "text", "boolean"], Meta(description="What the value must be.")
-    ] = "number"
+    type: Annotated[Literal["number", "integer", "text", "boolean"], Meta(description="What the value must be.")] = (
+        "number"
+    )
     required: Annotated[bool, Meta(description="Refuse a body without it.")] = False
 
 
@@ -78,9 +78,7 @@ class HttpIn(Node):
 
     def check(self) -> list[Fault]:
         o = self.options
-        faults = [
-            Fault(f"body.{name}", wrong) for name, one in (o.body or {}).items() if (wrong := contradiction(one))
-        ]
+        faults = [Fault(f"body.{name}", wrong) for name, one in (o.body or {}).items() if (wrong := contradiction(one))]
         faults += [
             Fault(f"body.{name}", "min and max belong to numbers")
             for name, one in (o.body or {}).items()

@@ -47,7 +47,9 @@ class ModbusIn(Node):
         ]
         for option, least in (("every", "10ms"), ("timeout", "10ms")):
             if getattr(self.options, option) < Duration.parse(least):
-                faults.append(Fault(option, f"{getattr(self.options, option)} is too short", f"{least} is the shortest"))
+                faults.append(
+                    Fault(option, f"{getattr(self.options, option)} is too short", f"{least} is the shortest")
+                )
         return faults
 
     def emits(self, incoming: Shape) -> Shape:

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-MACHINE_PATH = re.compile(r"(?<![\w.:/$}~-])/(?:work|root|home/[a-z]\w*|Users/[A-Za-z]\w*)/\w")
+MACHINE_PATH = re.compile(r"(?<![\w.:/$}~-])/(?:work|root|home/[a-z]\w*|Users/[A-Za-z]\w*)/[\w.]")
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 SECRET = r"\w*(?:KEY|PASSWORD|TOKEN|SECRET)"
 SECRET_DEFAULT = [

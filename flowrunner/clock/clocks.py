@@ -142,7 +142,9 @@ class _Agenda:
         if self._loop is not None and not self._loop.is_closed() and self._timers.first() is not None:
             raise RuntimeError("this clock has timers in another event loop; make one clock per loop")
         self._timers.clear()  # of a loop that is closed: nobody could call them
-        self._alarm = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._loop = loop
 
     def _arm(self) -> None:
@@ -158,6 +160,7 @@ class _Agenda:
         self._alarm = self._loop.call_later(max(wait, 0), self._ring)
 
     def _ring(self) -> None:
+        self._alarm = None
         if self._loop is None:
             return
         for timer in self._timers.take_due(self._now()):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from flowrunner.expression.errors import EvaluationError
+from flowrunner.expression.scope import Scope
 from flowrunner.units import to_datetime
-
-if TYPE_CHECKING:
-    from flowrunner.expression.scope import Scope
 
 _clock_time = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 
 
-def seconds_of_day(text: str) -> int | None:
+def seconds_of_day(text: object) -> int | None:
     """``"22:00"`` → 79200; ``"24:00"`` → 86400, the end of the day. None when it is no time of day."""
+    if not isinstance(text, str):
+        return None
     if text == "24:00":
         return 86400
     match = _clock_time.fullmatch(text)

@@ -88,3 +88,18 @@ def kind_of(value: Scalar) -> Kind:
     if isinstance(value, bool):
         return "bool"
     return "text" if isinstance(value, str) else "number"
+
+
+def children(node: Node) -> list[Node]:
+    """The nodes right below, in the order of the text."""
+    found: list[Node] = []
+    for part in msgspec.structs.astuple(node):
+        found += [child for child in (part if isinstance(part, tuple) else (part,)) if isinstance(child, Node)]
+    return found
+
+
+def names_in(node: Node) -> list[Name]:
+    """Every name in a tree, in the order of the text."""
+    if isinstance(node, Name):
+        return [node]
+    return [name for child in children(node) for name in names_in(child)]

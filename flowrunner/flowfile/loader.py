@@ -7,6 +7,7 @@ is ninety, so plain scalars are resolved here by the YAML 1.2 core schema (yaml.
 from __future__ import annotations
 
 import re
+from typing import cast
 
 import yaml
 
@@ -110,11 +111,11 @@ class _Builder:
             if isinstance(node, yaml.SequenceNode):
                 items = [self.build(child, [*path, index]) for index, child in enumerate(node.value)]
                 return Items(mark, items)
-            return self.leaf(node, mark, path)
+            return self.leaf(cast(yaml.ScalarNode, node), mark, path)
         finally:
             self.open.discard(id(node))
 
-    def leaf(self, node: yaml.Node, mark: Mark, path: list[Step]) -> Leaf:
+    def leaf(self, node: yaml.ScalarNode, mark: Mark, path: list[Step]) -> Leaf:
         if node.style:
             return Leaf(node.value, node.value, mark, node.style)
         try:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
 from flowrunner.errors import Problem
-from flowrunner.flowfile import Document, load, substitute
+from flowrunner.flowfile import load, substitute
 from flowrunner.graph.build import Head, Part, read_head, read_parts
 from flowrunner.graph.model import ERROR_PORT, FlowHead, Graph, GraphNode, Wire
 from flowrunner.graph.names import Shapes
 from flowrunner.graph.wiring import Link, in_order, wire_up
+from flowrunner.logs import MASK, Secrets
 from flowrunner.node import RetryPolicy
 from flowrunner.registry import Registry
 
@@ -49,11 +51,12 @@ def check_flows(texts: Mapping[str, str], environment: Mapping[str, str], regist
     problems = sorted((one for document in documents for one in document.problems), key=lambda one: one.order)
     if any(one.severity == "error" for one in problems):
         return Checked(None, problems)
-    nodes = {address: _node(parts[address], shapes, wiring.links[address]) for address in order}
-    _feed(nodes)
     secrets = {value for document in documents for value in document.secrets}
     secrets |= {ref.text for part in parts.values() for ref in part.refs if ref.kind == "secret" and ref.text}
-    return Checked(Graph({head.name: _head(head) for head in heads}, nodes, wiring.disabled, secrets), problems)
+    mask = Secrets(secrets)
+    nodes = {address: _node(parts[address], shapes, wiring.links[address], mask) for address in order}
+    _feed(nodes)
+    return Checked(Graph({head.name: _head(head, mask) for head in heads}, nodes, wiring.disabled, secrets), problems)
 
 
 def _feed(nodes: dict[str, GraphNode]) -> None:
@@ -92,12 +95,33 @@ def _check_claims(parts: Iterable[Part]) -> None:
                 )  # fmt: skip
 
 
-def _head(head: Head) -> FlowHead:
+def _head(head: Head, secrets: Secrets) -> FlowHead:
     digest = hashlib.sha256(head.document.text.encode()).hexdigest()[:16]
-    return FlowHead(head.name, head.document.file, head.title, head.timezone, head.vars, digest)
+    shown = _masked(head.vars, secrets)
+    return FlowHead(head.name, head.document.file, head.title, head.timezone, shown, digest)
 
 
-def _node(part: Part, shapes: Shapes, links: list[Link]) -> GraphNode:
+def _shown(part: Part, secrets: Secrets) -> dict[str, Any]:
+    """The node's data without its secrets: whole where an option is one, and wherever one stands in a text."""
+    data: dict[str, Any] = _masked(part.data, secrets)
+    for ref in part.refs:
+        if ref.kind == "secret" and ref.text:
+            at: Any = data
+            for step in ref.path[2:-1]:
+                at = at[step]
+            at[ref.path[-1]] = MASK
+    return data
+
+
+def _masked(value: Any, secrets: Secrets) -> Any:
+    if isinstance(value, dict):
+        return {secrets.mask(key): _masked(one, secrets) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_masked(one, secrets) for one in value]
+    return secrets.mask(value) if isinstance(value, str) else value
+
+
+def _node(part: Part, shapes: Shapes, links: list[Link], secrets: Secrets) -> GraphNode:
     assert part.kind is not None and part.node is not None and part.envelope is not None  # noqa: S101, PT018
     envelope, cls = part.envelope, part.kind.cls
     return GraphNode(
@@ -109,7 +133,7 @@ def _node(part: Part, shapes: Shapes, links: list[Link]) -> GraphNode:
         key=envelope.key,
         queue=envelope.queue or cls.default_queue,
         retry=envelope.retry or RetryPolicy(),
-        data=part.data,
+        shown=_shown(part, secrets),
         digest=part.digest,
         file=part.document.file,
         line=part.mark.line,

@@ -40,8 +40,8 @@ class GraphNode:
     key: str
     queue: Queue
     retry: RetryPolicy
-    data: dict[str, Any]
-    """The node as bound from the file, for display (secrets are masked there) and for the digest."""
+    shown: dict[str, Any]
+    """The node as bound from the file, its secrets masked: for display."""
     digest: str
     """Type, options and code: equal digests mean that nothing about the node changed."""
     file: str

@@ -92,9 +92,9 @@ def _check_expression(part: Part, ref: Ref, incoming: Shape) -> None:
         errors = check(parse(ref.text), names, "bool" if ref.kind == "condition" else None)
     except ExpressionError as error:
         errors = [error]
-    for error in errors:
-        mark = ref.leaf.mark_at(error.offset) if ref.leaf else ref.mark
-        part.report(mark, f"expression-{error.code}", error.message, ref.path, error.hint)
+    for found in errors:
+        mark = ref.leaf.mark_at(found.offset) if ref.leaf else ref.mark
+        part.report(mark, f"expression-{found.code}", found.message, ref.path, found.hint)
 
 
 def _check_template(part: Part, ref: Ref, incoming: Shape) -> None:

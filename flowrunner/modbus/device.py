@@ -51,7 +51,7 @@ class Device:
         self.host = host
         self.port = port
         self.connections = 0
-        """How many connections have been made: a change tells that the device may be another than before."""
+        """How many connections have been tried: a change tells that the device may be another than before."""
         self._turn = asyncio.Lock()
         self._line: _Line | None = None
 
@@ -71,19 +71,17 @@ class Device:
         async with self._turn:
             line = self._line
             if line is None or line.lost:
+                await self.close()
                 line = self._line = _Line(self.host, self.port)
+                self.connections += 1
             try:
-                async with asyncio.timeout(timeout) as line.clock:
-                    if not line.is_open:
-                        await line.open()
-                        self.connections += 1
-                    return await line.read(unit_id, request)
+                return await line.ask(unit_id, request, timeout)
             except ModbusException:
                 raise
             except TimeoutError:
-                line.abort(f"no answer within {timeout:g} s")
+                line.abort(f"no answer within {timeout:g} s; check the unit id, and whether the device is on")
                 raise NotConnected(f"Modbus device {self}, unit {unit_id}: {line.lost}") from None
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # UnicodeError: not even the form of a host name
                 line.abort("cannot connect")
                 raise NotConnected(
                     f"Modbus device {self}: cannot connect: {_reason(error)}; "
@@ -92,8 +90,6 @@ class Device:
             except BaseException:
                 line.abort("given up")
                 raise
-            finally:
-                line.clock = None
 
     async def close(self) -> None:
         """Hang up at once; who is reading gets NotConnected. Safe to repeat; a later read connects again."""
@@ -111,17 +107,11 @@ class _Line:
 
     def __init__(self, host: str, port: int) -> None:
         self.lost = ""
-        self.clock: asyncio.Timeout | None = None
         self._host, self._port = host, port
         self._question = b""
+        self._clock: asyncio.Timeout | None = None
         self._client = _client(host, port, self)
         self._transport: asyncio.WriteTransport | None = None
-
-    async def open(self) -> None:
-        """OSError with its reason, which pymodbus' own connect() would swallow."""
-        protocol = self._client.ctx
-        loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_connection(lambda: protocol, self._host, self._port)
 
     @property
     def is_open(self) -> bool:
@@ -134,17 +124,33 @@ class _Line:
         if self._transport is not None:
             self._transport.abort()
 
-    async def read(self, unit_id: int, request: Request) -> list[int] | list[bool]:
+    async def ask(self, unit_id: int, request: Request, timeout: float) -> list[int] | list[bool]:  # noqa: ASYNC109
+        """One request and its answer. TimeoutError: none came; where ``lost`` is set, that is why."""
+        async with asyncio.timeout(timeout) as self._clock:
+            try:
+                if self._transport is None:
+                    await self._open()
+                return await self._read(unit_id, request)
+            finally:
+                self._clock = None
+                self._question = b""
+
+    async def _open(self) -> None:
+        """OSError with its reason, which pymodbus' own connect() would swallow."""
+        protocol = self._client.ctx
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_connection(lambda: protocol, self._host, self._port)
+        if self.lost:
+            raise ConnectionResetError(self.lost)
+
+    async def _read(self, unit_id: int, request: Request) -> list[int] | list[bool]:
         read = {
             "coil": self._client.read_coils,
             "discrete": self._client.read_discrete_inputs,
             "holding": self._client.read_holding_registers,
             "input": self._client.read_input_registers,
         }[request.table]
-        try:
-            answer = await read(request.start, count=request.count, device_id=unit_id)
-        finally:
-            self._question = b""
+        answer = await read(request.start, count=request.count, device_id=unit_id)
         if answer.isError():
             raise ModbusException(answer.exception_code)
         if request.table in ("coil", "discrete"):
@@ -161,7 +167,7 @@ class _Line:
         fault = answer_fault(self._question, data)
         if not fault:
             return data
-        self._lose(fault)
+        self.abort(fault)
         return b""
 
     def on_connection(self, is_up: bool) -> None:
@@ -170,8 +176,8 @@ class _Line:
 
     def _lose(self, why: str) -> None:
         self.lost = self.lost or why
-        if self.clock is not None and not self.clock.expired():
-            self.clock.reschedule(asyncio.get_running_loop().time())  # whoever waits learns it now
+        if self._clock is not None and not self._clock.expired():
+            self._clock.reschedule(asyncio.get_running_loop().time())  # whoever waits learns it now
 
 
 def answer_fault(question: bytes, data: bytes) -> str:
@@ -212,7 +218,8 @@ def _client(host: str, port: int, line: _Line) -> AsyncModbusTcpClient:
     )
 
 
-def _reason(error: OSError) -> str:
-    if isinstance(error, socket.gaierror) or not error.errno:
-        return str(error.strerror or error)
-    return os.strerror(error.errno)
+def _reason(error: OSError | UnicodeError) -> str:
+    """The words of the system, without asyncio's repetition of the address."""
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror)
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)

@@ -73,6 +73,7 @@ class Poller:
             except ModbusException as error:
                 pieces = split(request) if error.code in (ILLEGAL_ADDRESS, ILLEGAL_VALUE) else []
                 if len(pieces) > 1:
+                    self._split_at = self._device.connections
                     waiting.extendleft(reversed(pieces))
                     continue
                 refused |= dict.fromkeys(request.names, bad(str(error)))
@@ -80,7 +81,7 @@ class Poller:
                 for span in request.spans:
                     words[span.name] = answer[span.start - request.start : span.end - request.start]
             asked.append(request)
-        self._requests, self._split_at = asked, self._device.connections
+        self._requests = asked
         return words, refused
 
     def _reading(self, name: str, register: Register, words: Words, powers: Mapping[str, Reading]) -> Reading:

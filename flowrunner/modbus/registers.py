@@ -77,7 +77,7 @@ class Register(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max: Annotated[float | int | None, Meta(description="A value above this, after scaling, is refused as bad.")] = None
     unit: Annotated[str | None, Meta(description="Unit of the value after scaling: %, MW, °C.")] = None
     deadband: Annotated[
-        Annotated[float | int, Meta(ge=0)] | None,
+        Annotated[float, Meta(ge=0)] | None,
         Meta(description="A value nearer than this to the last reported one repeats the last one; its time moves."),
     ] = None
     bit: Annotated[

@@ -130,14 +130,11 @@ def _decode(raw: bytes, max_bytes: int) -> JSON:
 def _too_deep(value: JSON) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH + 1):
-        inside: list[JSON] = []
-        for item in level:
-            if isinstance(item, dict):
-                inside.extend(item.values())
-            elif isinstance(item, list):
-                inside.extend(item)
-        level = inside
-    return bool(level)
+        containers = [item for item in level if isinstance(item, dict | list)]
+        if not containers:
+            return False
+        level = [inner for item in containers for inner in (item.values() if isinstance(item, dict) else item)]
+    return True
 
 
 def _number(value: JSON, path: str) -> float:

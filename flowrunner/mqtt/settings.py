@@ -72,8 +72,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Made anew for every connection, so that renewed certificates count. OSError: a file cannot be used."""
         if not self.address.tls:
             return None
-        context = ssl.create_default_context(cafile=self.ca_file)
-        if self.cert_file:
-            # The callable keeps OpenSSL from asking for the key's pass phrase on the terminal.
-            context.load_cert_chain(self.cert_file, self.key_file, password=lambda: b"")
+        name, file = "ca_file", self.ca_file
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.cert_file:
+                name, file = "cert_file", self.cert_file
+                # The callable keeps OpenSSL from asking for the key's pass phrase on the terminal.
+                context.load_cert_chain(self.cert_file, self.key_file, password=lambda: b"")
+        except (OSError, ValueError) as error:  # OpenSSL's own texts name no file
+            cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise OSError(f"{name} {file} cannot be used: {cause}") from None
         return context

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 
 from .settings import Settings
 
+_REFUSED = f"[Errno {errno.ECONNREFUSED}]"  # where a name has several addresses, asyncio joins the texts of all
+
 
 def cannot_connect(error: BaseException | None, settings: Settings) -> str:
-    """``error`` of connecting, or of a connection that broke; None: the other side closed it."""
+    """Before the broker said yes; None: the other side closed the connection."""
     return f"{settings.address}: {_cause(error, settings)}"
+
+
+def broke(error: BaseException | None, settings: Settings) -> str:
+    """After it had worked."""
+    if isinstance(error, OSError):
+        return f"{settings.address}: the connection broke ({error.strerror or error})"
+    if error is not None:
+        return cannot_connect(error, settings)
+    hint = (
+        f"; if it repeats, does another client use the client id {settings.client_id!r}?" if settings.client_id else ""
+    )
+    return f"{settings.address}: the broker closed the connection{hint}"
 
 
 def refused(reason: str, settings: Settings) -> str:
@@ -34,27 +49,33 @@ def refused(reason: str, settings: Settings) -> str:
     return f"{settings.address}: {text}"
 
 
+def refused_subscription(pattern: str, reason: str, settings: Settings) -> str:
+    return f"{settings.address}: the broker refuses the subscription to {pattern!r} ({reason}); check its access list"
+
+
+def refused_message(topic: str, reason: str, settings: Settings) -> str:
+    return f"{settings.address}: the broker refuses the message on {topic!r} ({reason})"
+
+
 def _cause(error: BaseException | None, settings: Settings) -> str:
-    tls = settings.address.tls
     match error:
         case None | ConnectionResetError() | BrokenPipeError():
-            hint = "" if tls else "; if its port speaks TLS, write mqtts://"
-            return f"the broker closed the connection{hint}"
+            hint = "" if settings.address.tls else "; if its port speaks TLS, write mqtts://"
+            return f"the broker closed the connection without an answer{hint}"
         case ssl.SSLCertVerificationError():
             return f"the broker's certificate is not trusted ({error.verify_message}); give its authority by ca_file"
-        case ssl.SSLError() if "CERTIFICATE_REQUIRED" in str(error):
+        case ssl.SSLError() if "CERTIFICATE_REQUIRED" in str(error) or "HANDSHAKE_FAILURE" in str(error):
             return "the broker asks for a client certificate; give it by cert_file and key_file"
         case ssl.SSLError():
-            return f"no TLS connection ({error.reason or error}); check the port and the certificate files"
+            cause = getattr(error, "reason", None) or error
+            return f"no TLS connection ({cause}); check the port and the certificate files"
         case TimeoutError():
             return "no answer in time; check host, port and firewall"
-        case ConnectionRefusedError():
+        case OSError() if isinstance(error, ConnectionRefusedError) or _REFUSED in str(error):
             return "connection refused; is the broker running, and is the port right?"
         case socket.gaierror():
             return "the host name is not known; check the address of the broker"
-        case OSError() if error.filename:
-            return f"cannot read {error.filename}: {error.strerror}"
         case OSError():
             return f"no connection ({error.strerror or error})"
         case _:
-            return f"the broker sent what is not MQTT ({type(error).__name__}: {error})"
+            return f"the broker sent what is not MQTT {settings.protocol} ({error})"

@@ -27,10 +27,10 @@ class Wire(asyncio.Protocol):
         self._out: list[bytes] = []
         self._out_size = 0
         self._full = False
-        self._held = False
+        self.held = False
         self._reading = True
-        self._ended = False
-        self._closed = False
+        self.ended = False
+        self.closed = False
         self.error: Exception | None = None
         """Why the transport broke; None: it was closed."""
         self.gone = asyncio.Event()
@@ -41,20 +41,20 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if self._closed:
+        if self.closed:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self.last_in = self._loop.time()
-        if not self._closed:
+        if not self.closed:
             self._in += data
             self._on_readable()
             self.balance()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.error = self.error or exc
-        self._ended = True
-        if self._held:
+        self.ended = True
+        if self.held:
             self._in.clear()  # nobody may take it now, and later there is no connection to acknowledge it on
         self.gone.set()
         self._on_readable()
@@ -69,17 +69,17 @@ class Wire(asyncio.Protocol):
     # ---- paho's side -------------------------------------------------------------------------------------
 
     def recv(self, size: int) -> bytes:
-        if self._in and not self._held:
+        if self._in and not self.held:
             data = bytes(self._in[:size])
             del self._in[:size]
             return data
-        if self._ended:
+        if self.ended:
             return b""
         raise BlockingIOError
 
     def send(self, data: bytes | bytearray) -> int:
         """Takes all or nothing; what it took leaves with :meth:`flush`."""
-        if self._ended or self._closed:
+        if self.ended or self.closed:
             raise ConnectionResetError
         if self._full:
             raise BlockingIOError
@@ -90,13 +90,16 @@ class Wire(asyncio.Protocol):
         return len(data)
 
     def close(self) -> None:
-        """What was sent before still leaves."""
-        if not self._closed:
+        """Says no more; what was sent before still leaves. It ends when the broker, too, closes, or by :meth:`abort`.
+
+        Closing at once would be a reset as soon as the broker sends one more packet, and a reset makes it lose
+        acknowledgements that it has not read yet.
+        """
+        if not self.closed:
             self.flush()
-            self._closed = True
+            self.closed = True
             self._in.clear()
-            if self._transport is not None:
-                self._transport.close()
+            self.balance()
 
     def fileno(self) -> int:
         return -1
@@ -108,10 +111,10 @@ class Wire(asyncio.Protocol):
 
     @property
     def readable(self) -> bool:
-        return not self._closed and (self._ended or (bool(self._in) and not self._held))
+        return not self.closed and (self.ended or (bool(self._in) and not self.held))
 
     def flush(self) -> None:
-        if self._out and self._transport is not None and not self._ended:
+        if self._out and self._transport is not None and not self.ended:
             self._transport.write(b"".join(self._out))
             self.last_out = self._loop.time()
         self._out.clear()
@@ -119,15 +122,16 @@ class Wire(asyncio.Protocol):
 
     def hold(self, held: bool) -> None:
         """While held nothing is read, and when the buffers on the way are full the broker has to wait."""
-        if held != self._held:
-            self._held = held
+        if held != self.held:
+            self.held = held
+            self.last_in = self._loop.time()  # silence while nobody listened is not the broker's
             self.balance()
 
     def balance(self) -> None:
         """Reads from the transport exactly while there is room and nobody holds it."""
         if self._transport is None or self._transport.is_closing():
             return
-        want = not self._held and len(self._in) < HIGH_WATER
+        want = self.closed or (not self.held and len(self._in) < HIGH_WATER)
         if want and not self._reading:
             self._reading = True
             self._transport.resume_reading()
@@ -137,6 +141,6 @@ class Wire(asyncio.Protocol):
 
     def abort(self) -> None:
         """Closes at once; what waits to be sent is lost."""
-        self._closed = True
+        self.closed = True
         if self._transport is not None:
             self._transport.abort()

@@ -34,4 +34,4 @@ class NodeLog(logging.LoggerAdapter[logging.Logger]):
         super().log(level, msg, *args, **kwargs)
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        return f"{(self.extra or {})['node']}: {msg}", kwargs | {"extra": self.extra}
+        return f"{(self.extra or {})['node']}: {msg}", {**kwargs, "extra": self.extra}

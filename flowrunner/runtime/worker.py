@@ -13,7 +13,7 @@ import time
 import types
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -62,6 +62,8 @@ class Worker:
         self.set_input: Callable[[str], None] = lambda wire: None
         self.counters = Counters()
         self.readers: dict[str, list[tuple[Worker, str]]] = {}
+        self.tap: Callable[[str, Message], None] | None = None
+        """Sees every message that leaves, by port; costs nothing while there is none."""
         self.due: deque[Due] = deque()
         self.pending: deque[tuple[Worker, Entry]] = deque()
         """Handed on, but not yet taken by a full reader. While there is any, nothing more is processed."""
@@ -126,7 +128,7 @@ class Worker:
             result = self.process(message, self.ctx)
             if result is not None:
                 self._collect(result, message.root, message.path)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self._failed(error, entry)
         else:
             if entry[2] is not None:
@@ -144,7 +146,7 @@ class Worker:
     def _guard(self, entry: Entry | None, call: Callable[[], None]) -> None:
         try:
             call()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self._failed(error, entry)
 
     def _failed(self, error: Exception, entry: Entry | None) -> None:
@@ -202,8 +204,10 @@ class Worker:
         full = {id(reader) for reader, _ in self.pending}
         for port, message in batch:
             counters.last[port] = message
+            if self.tap is not None:
+                self.tap(port, message)
             for reader, wire in self.readers.get(port, ()):
-                entry = (wire, message, None)
+                entry: Entry = (wire, message, None)
                 if id(reader) not in full and reader.inbox.offer(entry):
                     touched[id(reader)] = reader
                 else:
@@ -219,13 +223,13 @@ class Worker:
         self._count_sent(port, message)
         waiting: list[tuple[Worker, Entry]] = []
         for reader, wire in self.readers.get(port, ()):
-            entry = (wire, message, None)
+            entry: Entry = (wire, message, None)
             if reader.inbox.offer(entry):
                 reader.nudge(1)
             else:
                 waiting.append((reader, entry))
-        for reader, entry in waiting:
-            await reader.inbox.put(entry)
+        for reader, left in waiting:
+            await reader.inbox.put(left)
             reader.nudge(1)
 
     def offer(self, port: str, message: Message) -> bool:
@@ -244,6 +248,8 @@ class Worker:
         self.counters.sent += 1
         self.counters.last[port] = message
         self.counters.last_at = self.host.now()
+        if self.tap is not None:
+            self.tap(port, message)
 
     async def _drain_pending(self) -> None:
         while self.pending:
@@ -296,7 +302,7 @@ class Worker:
                 if entry is not None and self._may_repeat:
                     self.inbox.put_back(entry)
                 raise
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self._failed(error, entry)
             self._failures = 0 if self.trouble is None else self._failures
             count += 1
@@ -308,8 +314,8 @@ class Worker:
     async def _driven(self, result: Any) -> Output:
         """Await ``process``; hand on what is ready at the moment it suspends."""
         if not inspect.iscoroutine(result):
-            return result  # type: ignore[no-any-return]  # a plain call in an async node
-        return await _drive(result, self.hand_on)
+            return cast(Output, result)  # a plain call in an async node
+        return cast(Output, await _drive(result, self.hand_on))
 
     # ---- opening, closing, waiting -----------------------------------------------------------------------------
 
@@ -321,7 +327,7 @@ class Worker:
                     async with asyncio.timeout(OPEN_LIMIT_S):
                         await self.node.open(self.ctx)
                     self.opened = True
-                except Exception as error:  # noqa: BLE001
+                except Exception as error:
                     await self.back_off(error)
         if self.counters.state != "finished":
             self.counters.state = "running"
@@ -334,7 +340,7 @@ class Worker:
         try:
             async with asyncio.timeout(OPEN_LIMIT_S):
                 await self.node.close()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self.ctx.log.error("closing failed: %r", error)
         await self.host.release(self)
 
@@ -364,7 +370,7 @@ class Worker:
         retry = self.spec.retry
         wait = min(retry.first * 2 ** min(self._failures, 20), retry.max) / SECOND
         self._failures += 1
-        return wait * (1 - 0.2 * self._random.random())
+        return float(wait * (1 - 0.2 * self._random.random()))
 
     async def _mend(self, trouble: NotConnected | Retry) -> None:
         """The message in front waits: for its time, or for the peer."""
@@ -383,7 +389,7 @@ class Worker:
                 await self._produce(produce)
                 self.counters.state = "finished"
                 return
-            except Exception as error:  # noqa: BLE001  (a source that dies is restarted alone)
+            except Exception as error:
                 await self.back_off(error)
 
     async def _produce(self, produce: Callable[[Context], AsyncIterator[Message | Mapping[str, Message]]]) -> None:
@@ -433,7 +439,7 @@ def _drive(work: Coroutine[Any, Any, Any], on_suspend: Callable[[], None]) -> Ge
     while True:
         try:
             sent = yield waiting_for
-        except BaseException as error:  # noqa: BLE001  (thrown in by whoever cancels)
+        except BaseException as error:
             try:
                 waiting_for = work.throw(error)
             except StopIteration as stop:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator
 
 from flowrunner.errors import Mark, did_you_mean
 from flowrunner.flowfile.document import Branch, Document, Items, Leaf, Step, Tree, find, mark_of, spell
@@ -48,7 +48,7 @@ def bind(document: Document, path: list[Step], schema: Schema, owner: str) -> Bo
     data = _plain(tree, schema, path, refs)
     before = len(document.problems)
     for error in _validator(msgspec.json.encode(schema)).iter_errors(data):
-        for one in _leaves(error):
+        for one in _leaves(Finding.of(error)):
             _report(document, path, one, owner)
     _check_kinds(document, refs)
     return Bound(data if len(document.problems) == before else None, refs)
@@ -136,18 +136,50 @@ def _branch_for(schema: Schema, tree: Tree) -> Schema:
 # ---- from jsonschema's errors to sentences ----------------------------------------------------------------
 
 
-def _leaves(error: ValidationError) -> Iterator[ValidationError]:
+class Finding(msgspec.Struct, frozen=True):
+    """One of jsonschema's errors, in types that can be relied on."""
+
+    validator: str
+    limit: Any
+    """What the schema's keyword says."""
+    schema: Schema
+    instance: Data
+    path: list[Step]
+    """From the checked data down to the value."""
+    relative: list[Step]
+    branch: int
+    """Of which branch of an ``anyOf`` this is a part."""
+    message: str
+    context: list[Finding]
+
+    @classmethod
+    def of(cls, error: Any) -> Finding:
+        steps = list(error.relative_schema_path)
+        return cls(
+            validator=str(error.validator),
+            limit=error.limit,
+            schema=error.schema,
+            instance=error.instance,
+            path=list(error.absolute_path),
+            relative=list(error.relative_path),
+            branch=steps[0] if steps and isinstance(steps[0], int) else 0,
+            message=error.message,
+            context=[cls.of(inner) for inner in error.context or ()],
+        )
+
+
+def _leaves(error: Finding) -> Iterator[Finding]:
     """Look into an ``anyOf``: the branch whose JSON type fits is the one that was meant."""
     if error.validator != "anyOf" or not error.context:
         yield error
         return
-    by_branch: dict[int, list[ValidationError]] = {}
+    by_branch: dict[int, list[Finding]] = {}
     for inner in error.context:
-        by_branch.setdefault(int(inner.relative_schema_path[0]), []).append(inner)
+        by_branch.setdefault(inner.branch, []).append(inner)
     meant = [
         errors
         for errors in by_branch.values()
-        if not any(one.validator == "type" and not one.relative_path for one in errors)
+        if not any(one.validator == "type" and not one.relative for one in errors)
     ]
     if len(meant) != 1:
         yield error
@@ -156,9 +188,9 @@ def _leaves(error: ValidationError) -> Iterator[ValidationError]:
         yield from _leaves(inner)
 
 
-def _report(document: Document, base: list[Step], error: ValidationError, owner: str) -> None:
-    path: list[Step] = [*base, *error.absolute_path]
-    say = _SENTENCES.get(str(error.validator), _other)
+def _report(document: Document, base: list[Step], error: Finding, owner: str) -> None:
+    path: list[Step] = [*base, *error.path]
+    say = _SENTENCES.get(error.validator, _other)
     for key, code, message, hint in say(error, owner):
         place: list[Step] = path if key is None else [*path, key]
         mark = mark_of(document.root, place)
@@ -179,7 +211,7 @@ Sentence = tuple[str | None, str, str, str]
 """(key below the error's path or None, code, message, hint)"""
 
 
-def _unknown(error: ValidationError, owner: str) -> Iterator[Sentence]:
+def _unknown(error: Finding, owner: str) -> Iterator[Sentence]:
     known = list(error.schema.get("properties", {}))
     for key in error.instance:
         if key not in known:
@@ -187,8 +219,8 @@ def _unknown(error: ValidationError, owner: str) -> Iterator[Sentence]:
             yield key, "unknown-option", f"{owner} has no option {key!r} here", hint
 
 
-def _missing(error: ValidationError, owner: str) -> Iterator[Sentence]:
-    for key in error.validator_value:
+def _missing(error: Finding, owner: str) -> Iterator[Sentence]:
+    for key in error.limit:
         if key not in error.instance and f"'{key}' is" in error.message:
             if did_you_mean(key, [name for name in error.instance if name not in error.schema["properties"]]):
                 continue  # its misspelling is reported already, with the right name
@@ -196,7 +228,7 @@ def _missing(error: ValidationError, owner: str) -> Iterator[Sentence]:
             yield None, "missing-option", f"{key!r} is missing", f"it takes {wants}"
 
 
-def _type(error: ValidationError, owner: str) -> Iterator[Sentence]:
+def _type(error: Finding, owner: str) -> Iterator[Sentence]:
     yield None, *_wrong_type(error.instance, error.schema)
 
 
@@ -220,54 +252,54 @@ def _wrong_type(value: Data, schema: Schema) -> tuple[str, str, str]:
     return "type", f"{_show(value)} is not {wants}", ""
 
 
-def _any_of(error: ValidationError, owner: str) -> Iterator[Sentence]:
+def _any_of(error: Finding, owner: str) -> Iterator[Sentence]:
     strings = [b for b in error.schema["anyOf"] if b.get(KIND) in PARSERS]
     schema = strings[0] if strings and isinstance(error.instance, int | float) else error.schema
     yield None, *_wrong_type(error.instance, schema)
 
 
-def _enum(error: ValidationError, owner: str) -> Iterator[Sentence]:
-    wants = describe({"enum": error.validator_value})
-    near = did_you_mean(str(error.instance), [str(one) for one in error.validator_value])
+def _enum(error: Finding, owner: str) -> Iterator[Sentence]:
+    wants = describe({"enum": error.limit})
+    near = did_you_mean(str(error.instance), [str(one) for one in error.limit])
     yield None, "value", f"{_show(error.instance)} is not {wants}", near
 
 
-def _range(error: ValidationError, owner: str) -> Iterator[Sentence]:
+def _range(error: Finding, owner: str) -> Iterator[Sentence]:
     words = {
         "minimum": "less than",
         "maximum": "more than",
         "exclusiveMinimum": "not more than",
         "exclusiveMaximum": "not less than",
     }
-    limit = error.validator_value
+    limit = error.limit
     limit = int(limit) if float(limit).is_integer() else limit
-    yield None, "range", f"{_show(error.instance)} is {words[str(error.validator)]} {limit}", ""
+    yield None, "range", f"{_show(error.instance)} is {words[error.validator]} {limit}", ""
 
 
-def _empty(error: ValidationError, owner: str) -> Iterator[Sentence]:
+def _empty(error: Finding, owner: str) -> Iterator[Sentence]:
     yield None, "empty", "it is empty", f"it takes {describe(error.schema)}"
 
 
-def _pattern(error: ValidationError, owner: str) -> Iterator[Sentence]:
+def _pattern(error: Finding, owner: str) -> Iterator[Sentence]:
     hint = str(error.schema.get("examples", [""])[0])
     message = f"{_show(error.instance)} is not a valid name here"
-    yield None, "name", message, f"like {hint}" if hint else f"it must match {error.validator_value}"
+    yield None, "name", message, f"like {hint}" if hint else f"it must match {error.limit}"
 
 
-def _key_pattern(error: ValidationError, owner: str) -> Iterator[Sentence]:
+def _key_pattern(error: Finding, owner: str) -> Iterator[Sentence]:
     yield (
         None,
         "name",
         f"{error.instance!r} is not a valid name here",
-        f"it must match {error.validator_value}",
+        f"it must match {error.limit}",
     )
 
 
-def _other(error: ValidationError, owner: str) -> Iterator[Sentence]:
+def _other(error: Finding, owner: str) -> Iterator[Sentence]:
     yield None, "value", error.message, ""
 
 
-_SENTENCES: dict[str, Callable[[ValidationError, str], Iterator[Sentence]]] = {
+_SENTENCES: dict[str, Callable[[Finding, str], Iterator[Sentence]]] = {
     "additionalProperties": _unknown,
     "required": _missing,
     "type": _type,

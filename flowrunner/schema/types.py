@@ -7,7 +7,7 @@ fields, nodes or expressions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 from msgspec import Meta
@@ -50,7 +50,7 @@ CUSTOM: dict[type, dict[str, Any]] = {
 }
 """Custom types in options and their strict schema."""
 
-QUANTITIES = {
+QUANTITIES: dict[str, tuple[type[Duration] | type[Rate] | type[Size], str, tuple[str, ...]]] = {
     "duration": (Duration, DURATION_PATTERN, ("s", "min", "h")),
     "rate": (Rate, RATE_PATTERN, ("/s", "/min")),
     "size": (Size, SIZE_PATTERN, ("kB", "MB")),
@@ -67,7 +67,7 @@ def decode(data: object, into: type[T]) -> T:
     def hook(kind: type, value: object) -> object:
         parse = getattr(kind, "parse", None)
         if kind in CUSTOM and parse is not None:
-            return parse(value)  # type: ignore[no-any-return]
+            return cast(object, parse(value))
         raise NotImplementedError(kind)
 
     return msgspec.convert(data, into, dec_hook=hook)

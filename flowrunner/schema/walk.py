@@ -97,13 +97,13 @@ class _Walk:
             return schema | {key: value for key, value in limits.items() if value is not None}
         if isinstance(kind, (inspect.IntType, inspect.FloatType)):
             schema = {"type": "integer" if isinstance(kind, inspect.IntType) else "number"}
-            limits = {
+            bounds = {
                 "minimum": kind.ge,
                 "maximum": kind.le,
                 "exclusiveMinimum": kind.gt,
                 "exclusiveMaximum": kind.lt,
             }
-            return schema | {key: value for key, value in limits.items() if value is not None}
+            return schema | {key: value for key, value in bounds.items() if value is not None}
         if isinstance(kind, inspect.BoolType):
             return {"type": "boolean"}
         if isinstance(kind, inspect.LiteralType):

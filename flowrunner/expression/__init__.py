@@ -1,0 +1,36 @@
+"""The expression language of flow files: ``soc_percent < 30 and price_eur_mwh <= cheap``.
+
+parse → check → compile → evaluate, test, explain. Fields and vars by name, numbers, text, durations (as seconds),
+``and or not in``, comparisons, ``+ - * / %``, and the functions in :data:`FUNCTIONS`; nothing else.
+
+It fails closed. Every field that is named must be usable and of the kind that its uses need, also where ``and`` or
+``or`` would not have looked at it; otherwise there is no result but an error.
+"""
+
+from flowrunner.expression.check import Names, check, result_kind
+from flowrunner.expression.errors import EvaluationError, ExpressionError, Unusable
+from flowrunner.expression.parse import FUNCTIONS, parse
+from flowrunner.expression.program import Program, compile_expression
+from flowrunner.expression.scope import RecordScope, Scope
+from flowrunner.expression.trace import Clause, Trace
+from flowrunner.expression.tree import Expression, Kind, Scalar
+
+__all__ = [
+    "FUNCTIONS",
+    "Clause",
+    "EvaluationError",
+    "Expression",
+    "ExpressionError",
+    "Kind",
+    "Names",
+    "Program",
+    "RecordScope",
+    "Scalar",
+    "Scope",
+    "Trace",
+    "Unusable",
+    "check",
+    "compile_expression",
+    "parse",
+    "result_kind",
+]

@@ -1,0 +1,65 @@
+"""A compiled expression: evaluate it, test it, ask it why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flowrunner.expression.compile import Function, function_of
+from flowrunner.expression.errors import EvaluationError, Unusable
+from flowrunner.expression.kinds import PLAIN, Kinds
+from flowrunner.expression.scope import Scope
+from flowrunner.expression.trace import Explainer, Trace
+from flowrunner.expression.tree import Expression, Kind, Scalar, kind_of
+
+
+class Program:
+    """One expression with its vars put in.
+
+    ``evaluate(scope)`` gives the result. It raises Unusable when any field named is not to be used, needed or not,
+    and EvaluationError when a field is of the wrong kind or the calculation fails.
+    """
+
+    __slots__ = ("_explainer", "_kinds", "_variables", "evaluate", "expression")
+
+    def __init__(self, expression: Expression, variables: Mapping[str, Scalar], kinds: Kinds) -> None:
+        self.expression = expression
+        self.evaluate: Function = function_of(expression.ast, variables, kinds)
+        self._variables = variables
+        self._kinds = kinds
+        self._explainer: Explainer | None = None
+
+    @property
+    def kind(self) -> Kind | None:
+        """Of the result; None for a field whose kind only the run knows."""
+        return self._kinds.result
+
+    def test(self, scope: Scope) -> bool:
+        """The result as a condition. EvaluationError when it is none."""
+        result = self.evaluate(scope)
+        if result is True or result is False:
+            return result
+        raise EvaluationError(f"{self.expression.text} is {PLAIN[kind_of(result)]}, not a condition")
+
+    def explain(self, scope: Scope) -> Trace:
+        """The result with its clauses. Never raises what ``evaluate`` raises: it becomes ``error``."""
+        if self._explainer is None:
+            self._explainer = Explainer(self.expression, self._variables, self._kinds)
+        outcome: Scalar | None = None
+        error = ""
+        try:
+            outcome = self.evaluate(scope)
+        except (Unusable, EvaluationError) as raised:
+            error = str(raised)
+        return Trace(outcome, error, self._explainer.clauses(scope))
+
+
+def compile_expression(expression: Expression, vars: Mapping[str, Scalar]) -> Program:  # noqa: A002 - as in the file
+    """Names in ``vars`` become constants, all others are fields. ExpressionError: the first contradiction of kinds.
+
+    Whether the fields exist is what :func:`~flowrunner.expression.check.check` finds.
+    """
+    used = {name: vars[name] for name in expression.names if name in vars}
+    kinds = Kinds(expression, used, {})
+    if kinds.errors:
+        raise kinds.errors[0]
+    return Program(expression, used, kinds)

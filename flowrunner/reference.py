@@ -1,0 +1,116 @@
+"""What the program knows of its node types, as text for people and as schemas for editors."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any
+
+from flowrunner.errors import UsageError, did_you_mean
+from flowrunner.flowfile import FlowFile
+from flowrunner.registry import BrokenType, Envelope, NodeType, Registry
+from flowrunner.schema import describe as describe_schema
+from flowrunner.schema import schema_of
+from flowrunner.schema.walk import Schema
+
+DRAFT = "http://json-schema.org/draft-07/schema#"
+
+
+def listing(registry: Registry) -> str:
+    """Every type with its first line; a broken one with what is wrong."""
+    width = max(map(len, registry.names))
+    lines = []
+    for name in registry.names:
+        try:
+            summary = registry.get(name).summary
+        except BrokenType as error:
+            summary = f"BROKEN: {error}"
+        lines.append(f"{name:<{width}}  {summary}")
+    return "\n".join(lines)
+
+
+def describe(registry: Registry, name: str) -> str:
+    """One type: what it does, options with types and defaults, ports. UsageError when there is none."""
+    try:
+        kind = registry.get(name)
+    except KeyError:
+        hint = did_you_mean(name, registry.names) or "`flowrunner nodes` lists the types"
+        raise UsageError(f"there is no node type {name!r}; {hint}") from None
+    schema = schema_of(kind.cls.Options)
+    ports = ", ".join([*kind.cls.ports, "error"])
+    inputs = {"none": "none, it is a source", "optional": "may read from others", "required": "needs 'from'"}
+    text = [f"{name}: {kind.doc}", "", f"input: {inputs[kind.cls.inputs]}", f"ports: {ports}"]
+    queue = kind.cls.default_queue
+    text.append(f"queue: {queue.size} messages, {queue.when_full} when full")
+    text += ["", "options:", *_options(schema, "  "), "", "every node:", *_options(schema_of(Envelope), "  ")]
+    return "\n".join(text)
+
+
+def _options(schema: Schema, indent: str) -> list[str]:
+    required = schema.get("required", [])
+    lines: list[str] = []
+    for name, one in schema.get("properties", {}).items():
+        if name == "type" and indent == "  " and "enum" in one:
+            continue
+        extra = ", required" if name in required else ""
+        if "default" in one:
+            extra = f", default {json.dumps(one['default'], ensure_ascii=False)}"
+        head = f"{indent}{name} ({describe_schema(one)}{extra})"
+        about = one.get("description", "")
+        lines += textwrap.wrap(f"{head}: {about}" if about else head, 110, subsequent_indent=indent + "    ")
+        lines += _nested(one, indent + "    ")
+    return lines
+
+
+def _nested(schema: Schema, indent: str) -> list[str]:
+    for branch in [schema, *schema.get("anyOf", [])]:
+        below = branch.get("additionalProperties")
+        if branch.get("properties"):
+            return _options(branch, indent)
+        if isinstance(below, dict) and below.get("properties"):
+            return [f"{indent}NAME:", *_options(below, indent + "  ")]
+    return []
+
+
+# ---- schemas for editors -----------------------------------------------------------------------------------------
+
+
+def node_schema(kind: NodeType) -> Schema:
+    """The editor's schema of one node type."""
+    return {"$schema": DRAFT, "title": kind.name, "description": kind.doc} | kind.schema(editor=True)
+
+
+def flow_schema(registry: Registry) -> Schema:
+    """The editor's schema of a flow file: every scalar may be a ``${…}``, the type chooses the options."""
+    schema = schema_of(FlowFile, editor=True)
+    names = registry.names
+    choices = [
+        {
+            "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
+            "then": {"$ref": f"#/definitions/{name}"},
+        }
+        for name in names
+    ]
+    node = {
+        "type": "object",
+        "required": ["type"],
+        "properties": {"type": {"enum": names, "description": "The node type."}},
+        "allOf": choices,
+    }
+    schema["properties"]["nodes"] = schema["properties"]["nodes"] | {"additionalProperties": node}
+    definitions: dict[str, Any] = {name: registry.get(name).schema(editor=True) for name in names}
+    return {"$schema": DRAFT, "title": "flowrunner flow"} | schema | {"definitions": definitions}
+
+
+def flow_schema_text(registry: Registry) -> str:
+    return _text(flow_schema(registry))
+
+
+def schema_files(registry: Registry) -> dict[str, str]:
+    """File name → text of everything under ``schemas/``."""
+    files = {"flow.schema.json": flow_schema_text(registry)}
+    return files | {f"nodes/{name}.json": _text(node_schema(registry.get(name))) for name in registry.names}
+
+
+def _text(schema: Schema) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,156 @@
+"""The store: what an engine keeps on disk, and when it may be relied on."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from flowrunner.errors import UsageError
+from flowrunner.store.lock import FolderLock
+from flowrunner.store.tables import (
+    LETTERS_DROPPED,
+    DeadLetter,
+    NodeState,
+    connect,
+    read_counter,
+    read_letters,
+    read_state,
+)
+from flowrunner.store.writer import Job, StoreFailed, Writer
+
+T = TypeVar("T")
+FILE_NAME = "flowrunner.db"
+_LAST_INSTANT = 2**63 - 1
+
+
+class Store:
+    """One SQLite file in a data folder that this process alone works on.
+
+    Two promises. :meth:`submit` and :meth:`flush` return when their transaction is on the disk. ``save_state``,
+    ``drop_state`` and ``add_dead_letter`` return at once and are committed together within a second; a crash may take
+    back what was not committed yet, never a part of one commit. Reads see all that was queued, committed or not.
+
+    While the file cannot be written, :attr:`failed` says why, changes are kept in memory and tried again, and
+    ``submit`` raises StoreFailed. All methods but ``submit``, ``flush`` and ``close`` work without an event loop.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, lock: FolderLock | None, place: str, *, inline: bool) -> None:
+        self._lock = lock
+        self._place = place
+        self._writer = Writer(connection, place, inline=inline)
+
+    @classmethod
+    def open(cls, folder: Path | None, *, inline: bool = False) -> Store:
+        """Open or make the store in ``folder``; ``None`` keeps it in memory (tests, dry runs).
+
+        ``inline`` runs every statement in the caller, with no thread: for the virtual loop. StoreLocked when another
+        engine has the folder, UsageError when folder or file cannot be used or is of a newer version.
+        """
+        if folder is None:
+            return cls(connect(None), None, "the store in memory", inline=inline)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = FolderLock.acquire(folder)
+        except OSError as error:
+            raise UsageError(
+                f"cannot use the data folder {folder}: {error.strerror}; make it writable for this user, "
+                "or give another one with --data DIR"
+            ) from error
+        path = folder / FILE_NAME
+        try:
+            return cls(connect(path), lock, str(path), inline=inline)
+        except BaseException:
+            lock.release()
+            raise
+
+    @property
+    def failed(self) -> str | None:
+        """Why the file cannot be written at present, with the next step; None while all is well."""
+        return self._writer.failed
+
+    # ---- node state -------------------------------------------------------------------------------------
+
+    def load_state(self, flow: str, node: str) -> NodeState:
+        """All that a node kept; version 0 and no entries when it never kept anything."""
+        with self._writer.reading() as (connection, unsaved):
+            return unsaved.over(flow, node, read_state(connection, flow, node))
+
+    def save_state(self, flow: str, node: str, version: int, changes: Mapping[str, bytes | None]) -> None:
+        """Queue changes (None deletes a key) and the state version that goes with them.
+
+        UnicodeEncodeError for a key that is not text. For a node whose state belongs to a durable step use
+        ``write_state`` within :meth:`submit` instead, never both for one node.
+        """
+        for key in changes:
+            key.encode()  # here, where it hits the one who made it; in the queue it would block everybody's
+        with self._writer.changing() as unsaved:
+            unsaved.put(flow, node, version, changes)
+
+    def drop_state(self, flow: str, node: str) -> None:
+        """Queue the removal of all that a node kept, its version too."""
+        with self._writer.changing() as unsaved:
+            unsaved.drop(flow, node)
+
+    # ---- transactions -----------------------------------------------------------------------------------
+
+    def submit(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Run ``work(connection)`` in a transaction; awaiting gives its result once that is on the disk.
+
+        It is queued at once and runs whether it is awaited or not, in the order of ``submit``, committed together
+        with what else waits. What it raises undoes this work alone and is raised to the one who awaits; StoreFailed
+        when the file cannot be written. ``work`` runs in another thread, may run twice (the first run undone), and so
+        touches the connection only: no commit, no ``executescript``. It should be short; others wait for it.
+        """
+        job = Job(work)
+        self._writer.submit(job)
+        return job.future
+
+    async def flush(self) -> None:
+        """Return when everything queued so far is on the disk; StoreFailed when that cannot be."""
+        await self.submit(lambda _: None)
+        if self._writer.has_failed_changes():
+            raise StoreFailed(f"{self.failed}; the changes are kept in memory and tried again")
+
+    # ---- dead letters -----------------------------------------------------------------------------------
+
+    def add_dead_letter(self, letter: DeadLetter) -> None:
+        """Queue a letter. The newest 10,000 are kept; ``await flush()`` before the message is acknowledged."""
+        text = {name: _storable(getattr(letter, name)) for name in ("flow", "node", "code", "reason")}
+        at = max(min(letter.at, _LAST_INSTANT), -_LAST_INSTANT)
+        with self._writer.changing() as unsaved:
+            unsaved.add_letter(msgspec.structs.replace(letter, at=at, **text))
+
+    def dead_letters(self, *, flow: str | None = None, limit: int = 100) -> list[DeadLetter]:
+        """Newest first, of one flow or of all."""
+        with self._writer.reading() as (connection, unsaved):
+            waiting = unsaved.letters(flow)[:limit]
+            return waiting + read_letters(connection, flow, limit - len(waiting))
+
+    def dead_letters_dropped(self) -> int:
+        """How many letters had to make room for newer ones, ever."""
+        with self._writer.reading() as (connection, unsaved):
+            return unsaved.letters_dropped + read_counter(connection, LETTERS_DROPPED)
+
+    # ---- the end ----------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Write what waits, close the file and let go of the folder; safe to repeat.
+
+        StoreFailed, once, when changes could not be written and are lost; all is closed then, too.
+        """
+        await self._writer.close()
+        if self._lock is not None:
+            self._lock.release()
+        lost = self._writer.take_lost()
+        if lost:
+            raise StoreFailed(f"{self.failed}; {lost} changes since the last commit are lost")
+
+
+def _storable(text: str) -> str:
+    """Texts of errors may quote anything; what is no Unicode is replaced."""
+    return text.encode("utf-8", "replace").decode()

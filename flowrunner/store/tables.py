@@ -1,0 +1,183 @@
+"""The file and its tables: opening, migrations, and the SQL for node state and dead letters.
+
+The tables of every room are made here, because a file has one version.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from flowrunner.errors import UsageError
+from flowrunner.message import Instant
+
+BUSY_SECONDS = 1.0
+"""How long a write waits for somebody who holds the file by hand (the sqlite3 shell) before it counts as failed."""
+LETTERS_KEPT = 10_000
+LETTERS_DROPPED = "dead_letters_dropped"
+
+MIGRATIONS: Sequence[Sequence[str]] = (
+    (
+        """CREATE TABLE node_version (
+            flow TEXT NOT NULL, node TEXT NOT NULL, version INTEGER NOT NULL,
+            PRIMARY KEY (flow, node)) WITHOUT ROWID""",
+        """CREATE TABLE node_state (
+            flow TEXT NOT NULL, node TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
+            PRIMARY KEY (flow, node, key)) WITHOUT ROWID""",
+        """CREATE TABLE dead_letters (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, flow TEXT NOT NULL, node TEXT NOT NULL,
+            code TEXT NOT NULL, reason TEXT NOT NULL, message BLOB NOT NULL)""",
+        "CREATE INDEX dead_letters_of_flow ON dead_letters (flow, id)",
+        "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    ),
+)
+"""Step n makes version n of the file out of version n - 1. A step that was released is never edited; add one."""
+
+
+class NodeState(msgspec.Struct, frozen=True):
+    """What a node kept: the state version that wrote it (0: nothing was ever kept), and key → encoded value."""
+
+    version: int = 0
+    entries: dict[str, bytes] = {}
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that was rejected with nobody wired to the error port. ``message`` is its JSON."""
+
+    at: Instant
+    flow: str
+    node: str
+    code: str
+    reason: str
+    message: bytes
+
+
+# ---- the file ---------------------------------------------------------------------------------------------
+
+
+def connect(path: Path | None, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> sqlite3.Connection:
+    """Open or make the file (None: in memory) and bring it to the newest version. UsageError when it cannot be used.
+
+    WAL with ``synchronous=FULL``: a commit has reached the disk when it returns, also through a power cut. With one
+    commit for all that waits, that is one fsync per batch and not one per message.
+    """
+    place = str(path) if path else "the store in memory"
+    connection = None
+    try:
+        if path is not None:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(
+            path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        _migrate(connection, place, migrations)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error | OSError):
+            raise UsageError(
+                f"cannot open {place}: {error}; check the disk and who owns the file, restore it from a backup, "
+                "or give another folder with --data DIR"
+            ) from error
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, place: str, migrations: Sequence[Sequence[str]]) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(migrations):
+        raise UsageError(
+            f"{place} was written by a newer flowrunner (its version is {version}, this program knows "
+            f"{len(migrations)}); update flowrunner, or give another folder with --data DIR"
+        )
+    for number, step in enumerate(migrations[version:], version + 1):
+        with transaction(connection):
+            for statement in step:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of the block on the disk, or nothing of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # a full disk makes SQLite roll back by itself
+            connection.execute("ROLLBACK")
+        raise
+
+
+# ---- node state -------------------------------------------------------------------------------------------
+
+
+def read_state(connection: sqlite3.Connection, flow: str, node: str) -> NodeState:
+    row = connection.execute("SELECT version FROM node_version WHERE flow = ? AND node = ?", (flow, node)).fetchone()
+    entries = connection.execute("SELECT key, value FROM node_state WHERE flow = ? AND node = ?", (flow, node))
+    return NodeState(row[0] if row else 0, dict(entries.fetchall()))
+
+
+def write_state(
+    connection: sqlite3.Connection, flow: str, node: str, version: int, changes: Mapping[str, bytes | None]
+) -> None:
+    """Within a transaction: set or delete (None) entries of one node, and record its state version."""
+    connection.execute(
+        "INSERT INTO node_version VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET version = excluded.version",
+        (flow, node, version),
+    )
+    connection.executemany(
+        "INSERT INTO node_state VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+        [(flow, node, key, value) for key, value in changes.items() if value is not None],
+    )
+    connection.executemany(
+        "DELETE FROM node_state WHERE flow = ? AND node = ? AND key = ?",
+        [(flow, node, key) for key, value in changes.items() if value is None],
+    )
+
+
+def delete_state(connection: sqlite3.Connection, flow: str, node: str) -> None:
+    connection.execute("DELETE FROM node_version WHERE flow = ? AND node = ?", (flow, node))
+    connection.execute("DELETE FROM node_state WHERE flow = ? AND node = ?", (flow, node))
+
+
+# ---- dead letters -----------------------------------------------------------------------------------------
+
+
+def read_letters(connection: sqlite3.Connection, flow: str | None, limit: int) -> list[DeadLetter]:
+    """Newest first."""
+    rows = connection.execute(
+        "SELECT at, flow, node, code, reason, message FROM dead_letters "
+        "WHERE ?1 IS NULL OR flow = ?1 ORDER BY id DESC LIMIT ?2",
+        (flow, limit),
+    )
+    return [DeadLetter(at=r[0], flow=r[1], node=r[2], code=r[3], reason=r[4], message=r[5]) for r in rows]
+
+
+def write_letters(connection: sqlite3.Connection, letters: Sequence[DeadLetter], dropped: int) -> None:
+    """Append, keep the newest LETTERS_KEPT, and count the others beside those ``dropped`` on the way here."""
+    connection.executemany(
+        "INSERT INTO dead_letters (at, flow, node, code, reason, message) VALUES (?, ?, ?, ?, ?, ?)",
+        [(each.at, each.flow, each.node, each.code, each.reason, each.message) for each in letters],
+    )
+    dropped += connection.execute(
+        "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?", (LETTERS_KEPT,)
+    ).rowcount
+    if dropped:
+        connection.execute(
+            "INSERT INTO counters VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
+            (LETTERS_DROPPED, dropped),
+        )
+
+
+def read_counter(connection: sqlite3.Connection, name: str) -> int:
+    row = connection.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,62 @@
+"""``/metrics`` in Prometheus' text format, read from the counters at the moment of the scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from flowrunner import __version__
+from flowrunner.engine import Engine
+from flowrunner.units import SECOND
+
+NODE = ["flow", "node", "type"]
+
+
+class _Nodes(Collector):
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def collect(self) -> Iterable[Metric]:
+        counter, gauge = CounterMetricFamily, GaugeMetricFamily
+        received = counter("flowrunner_node_received", "Messages that a node took.", labels=NODE)
+        sent = counter("flowrunner_node_sent", "Messages that left a node.", labels=NODE)
+        errors = counter("flowrunner_node_errors", "Errors of a node by code.", labels=[*NODE, "code"])
+        dropped = counter("flowrunner_node_dropped", "Messages left out, by reason.", labels=[*NODE, "reason"])
+        seconds = counter("flowrunner_node_process_seconds", "Time spent in a node's process.", labels=NODE)
+        restarts = counter("flowrunner_node_restarts", "How often a node was restarted.", labels=NODE)
+        inbox = gauge("flowrunner_node_inbox_messages", "Messages that wait for a node.", labels=NODE)
+        ready = gauge("flowrunner_node_ready", "1 when a node runs and its peer is there.", labels=NODE)
+        age = gauge("flowrunner_node_last_message_age_seconds", "Since the last message.", labels=NODE)
+        now = self.engine.clock.now()
+        depths = self.engine.inbox_depths()
+        for address, worker in self.engine.runtime.workers.items():
+            counters = worker.counters
+            labels = [worker.spec.flow, worker.spec.id, worker.spec.kind.name]
+            received.add_metric(labels, counters.received)
+            sent.add_metric(labels, counters.sent)
+            seconds.add_metric(labels, counters.process_seconds)
+            restarts.add_metric(labels, counters.restarts)
+            inbox.add_metric(labels, depths[address])
+            ready.add_metric(labels, float(counters.ready))
+            for code, count in counters.errors.items():
+                errors.add_metric([*labels, code], count)
+            for reason, count in counters.drop(worker.inbox.dropped).items():
+                dropped.add_metric([*labels, reason], count)
+            if counters.last_at is not None:
+                age.add_metric(labels, max(0, now - counters.last_at) / SECOND)
+        info = gauge("flowrunner_info", "The running version.", labels=["version"])
+        info.add_metric([__version__], 1)
+        generation = gauge("flowrunner_generation", "Counts the graphs that ran since the start.")
+        generation.add_metric([], self.engine.generation)
+        yield from (received, sent, errors, dropped, seconds, restarts, inbox, ready, age, info, generation)
+
+
+def text(engine: Engine) -> tuple[bytes, str]:
+    """The metrics and their content type."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Nodes(engine))
+    return generate_latest(registry), CONTENT_TYPE_LATEST
