@@ -14,8 +14,8 @@ RUN python3 -m venv /opt/flowrunner \
 
 FROM ${BASE}
 # A fixed number, so that volumes fit after an update and a cluster can check that it is not root.
-RUN groupadd --system --gid 10001 flowrunner \
-    && useradd --system --uid 10001 --gid 10001 --home-dir /data --shell /usr/sbin/nologin flowrunner \
+RUN groupadd --gid 10001 flowrunner \
+    && useradd --no-create-home --uid 10001 --gid 10001 --home-dir /data --shell /usr/sbin/nologin flowrunner \
     && install --directory --owner 10001 --group 10001 --mode 0750 /data
 COPY --from=build /opt/flowrunner /opt/flowrunner
 COPY flows /flows

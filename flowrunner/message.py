@@ -22,7 +22,7 @@ JSON: TypeAlias = Any
 Root = tuple[str, str]
 """(node id, position in its source): the same after a restart."""
 
-Path: TypeAlias = "tuple[Path, str] | None"
+Path: TypeAlias = tuple[Any, str] | None  # (Path, str), which msgspec cannot decode as a recursive alias
 """The nodes that a message came through, newest outermost, sharing its tail: one small tuple per hop."""
 
 QUALITIES: tuple[Quality, ...] = ("good", "uncertain", "bad")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Literal
 from zlib import crc32
 
@@ -13,7 +14,7 @@ from flowrunner.message import FieldInfo, Message
 from flowrunner.mqtt.client import Client, Packet
 from flowrunner.mqtt.options import BrokerOptions
 from flowrunner.mqtt.payload import BadPayload, parse_payload, read_sample
-from flowrunner.mqtt.topic import check_filter, matches
+from flowrunner.mqtt.topic import check_filter
 from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
 from flowrunner.shape import ANYTHING, Shape
 
@@ -71,20 +72,24 @@ class MqttIn(Node):
         return Shape({one.field: "number" for one in self.options.topics.values()})
 
     async def open(self, ctx: Context) -> None:
-        self.packets: asyncio.Queue[Packet] = asyncio.Queue()
+        self.packets: asyncio.Queue[tuple[str, Packet]] = asyncio.Queue()
         self.ctx = ctx
         settings = self.options.settings()
         self.client = ctx.shared(settings, lambda: Client(settings))
         self.client.add_listener(self._listen)
         filters = list(self.options.topics or {}) or [self.options.topic or ""]
-        self.subscriptions = [self.client.subscribe(one, self.options.qos, self._arrived) for one in filters]
-        self._listen(self.client.connected, self.client.last_error or "connecting")
+        self.subscriptions = [
+            self.client.subscribe(one, self.options.qos, partial(self._arrived, one)) for one in filters
+        ]
+        self._listen(self.client.connected, self.client.last_error)
         self.client.start()
 
     async def close(self) -> None:
         for subscription in getattr(self, "subscriptions", []):
             subscription.close()
         self.subscriptions = []
+        while hasattr(self, "packets") and not self.packets.empty():
+            self.packets.get_nowait()[1].abandon()  # not ours to acknowledge any more; it must not hold back others
         if hasattr(self, "client"):
             self.client.remove_listener(self._listen)
             self.client.resume(self)
@@ -95,14 +100,14 @@ class MqttIn(Node):
         if connected and reason:
             self.ctx.error("mqtt", reason)
 
-    def _arrived(self, packet: Packet) -> None:
-        self.packets.put_nowait(packet)
+    def _arrived(self, name: str, packet: Packet) -> None:
+        self.packets.put_nowait((name, packet))
         if self.packets.qsize() >= PAUSE_AT:
             self.client.pause(self)
 
     async def produce(self, ctx: Context) -> AsyncIterator[Message]:
         while True:
-            packet = await self.packets.get()
+            name, packet = await self.packets.get()
             if self.packets.qsize() == RESUME_AT:
                 self.client.resume(self)
             if packet.retain and self.options.retained == "ignore":
@@ -111,9 +116,7 @@ class MqttIn(Node):
                 if (message := self._whole(packet, ctx)) is not None:
                     yield message
             else:
-                for name, one in self.options.topics.items():
-                    if matches(name, packet.topic):
-                        yield self._field(packet, one, ctx)
+                yield self._field(packet, self.options.topics[name], ctx)
             packet.ack()
 
     def _whole(self, packet: Packet, ctx: Context) -> Message | None:

@@ -139,6 +139,7 @@ def _node(part: Part, shapes: Shapes, links: list[Link], secrets: Secrets) -> Gr
         line=part.mark.line,
         zone=part.zone,
         vars=part.vars,
+        variables=part.variables,
         wires=[link.wire for link in links],
         incoming=shapes.incoming[part.address],
         shapes=shapes.outgoing[part.address] or {},

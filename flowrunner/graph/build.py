@@ -40,6 +40,15 @@ class Part:
         return f"{self.flow}/{self.id}"
 
     @property
+    def variables(self) -> dict[str, str]:
+        """Option → the variable that it was wholly taken from."""
+        tree = find(self.document.root, self.path)
+        leaves = tree.items.items() if isinstance(tree, Branch) else ()
+        return {
+            name: one.substituted for name, one in leaves if isinstance(one, Leaf) and one.substituted[:1].isalpha()
+        }
+
+    @property
     def digest(self) -> str:
         assert self.kind is not None  # noqa: S101  (only parts that became nodes are asked)
         text = msgspec.json.encode([self.kind.name, self.kind.code_hash, self.data, self.vars], order="sorted")

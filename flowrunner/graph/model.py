@@ -48,6 +48,8 @@ class GraphNode:
     line: int
     zone: ZoneInfo
     vars: Mapping[str, JSON]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Option → the environment variable or var that it was wholly taken from (``api_key: ${BESS_API_KEY:-}``)."""
     wires: list[Wire] = field(default_factory=list)
     incoming: Shape = ANYTHING
     shapes: dict[str, Shape] = field(default_factory=dict)

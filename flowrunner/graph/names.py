@@ -48,7 +48,7 @@ class Shapes:
         if link.wire.port not in ports:
             source = self.parts[link.wire.source]
             known = [*ports, ERROR_PORT]
-            if link.wire.port == "out" and not link.wire.name.endswith(".out"):
+            if link.wire.port == "out":
                 message = f"{source.id!r} ({source.kind.name if source.kind else '?'}) has no output"
             else:
                 message = f"{source.id!r} has no port {link.wire.port!r}"

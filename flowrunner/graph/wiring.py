@@ -83,7 +83,7 @@ def _resolve(part: Part, text: str, mark: Mark, path: list[Step], optional: bool
         part.report(mark, "cycle", f"{part.id!r} reads from itself", path)
         return None
     return Link(
-        Wire(source.address, port or "out", part.address, f"{rest if not slash else text}"), mark, path, optional
+        Wire(source.address, port or "out", part.address, text if port else f"{text}.out"), mark, path, optional
     )
 
 
@@ -100,7 +100,8 @@ def _disable(parts: Parts, wiring: Wiring) -> None:
     """A disabled node is as if it were not there; a reader that has no other input goes with it."""
     for address, part in parts.items():
         if part.envelope is not None and not part.envelope.enabled:
-            wiring.disabled[address] = "enabled: false"
+            variable = part.variables.get("enabled")
+            wiring.disabled[address] = f"{variable} is false" if variable else "enabled: false"
     changed = True
     while changed:
         changed = False

@@ -136,14 +136,19 @@ def _number(register: Register, raw: float, scale_power: int | None) -> float:
         if scale_power is None:
             raise _NoValueError(f"no value: its scale {register.scale_from} has none")
         factor = scaled(factor, 10**scale_power if scale_power >= 0 else float(f"1e{scale_power}"))
-    value = scaled(raw, factor, register.offset)
-    if not (math.isfinite(value) if isinstance(value, float) else -(1 << 63) <= value < 1 << 64):
+    value = scaled(raw, factor, register.offset) if _usable(factor) else math.inf
+    if not _usable(value) or (isinstance(value, int) and not -(1 << 63) <= value < 1 << 64):
         raise _NoValueError(f"{raw} is out of every range after scaling")
     if register.min is not None and value < register.min:
         raise _NoValueError(f"{value} is below min {register.min}")
     if register.max is not None and value > register.max:
         raise _NoValueError(f"{value} is above max {register.max}")
     return value
+
+
+def _usable(number: float) -> bool:
+    """Finite; whole numbers always are, also those too large for a float."""
+    return isinstance(number, int) or math.isfinite(number)
 
 
 def _float(octets: bytes) -> float:

@@ -199,7 +199,7 @@ def _number(register: Register) -> Iterator[_Finding]:
             continue
         if not register.is_number:
             yield option, f"needs a number, but {what} is none"
-        elif not math.isfinite(value):
+        elif isinstance(value, float) and not math.isfinite(value):
             yield option, f"{value} is not a finite number"
     if register.scale_from is not None and not register.is_number:
         yield "scale_from", f"needs a number, but {what} is none"

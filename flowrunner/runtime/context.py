@@ -148,10 +148,12 @@ class NodeContext:
                 self.log.info("connected again")
             counters.connected = True
             counters.state = "running" if counters.state == "disconnected" else counters.state
-        elif counters.connected is not False:
-            self.log.warning("not connected: %s", reason)
+        else:
+            news = counters.connected is not False or counters.last_error != f"not-connected: {reason}"
             counters.connected = False
-            counters.error("not-connected", reason, self.now())
+            if reason and news:  # without a reason it is only the beginning: nothing has failed yet
+                self.log.warning("not connected: %s", reason)
+                counters.error("not-connected", reason, self.now())
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
         return self._runtime.connections.get(self.address, key, make)

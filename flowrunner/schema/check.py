@@ -157,7 +157,7 @@ class Finding(msgspec.Struct, frozen=True):
         steps = list(error.relative_schema_path)
         return cls(
             validator=str(error.validator),
-            limit=error.limit,
+            limit=error.validator_value,
             schema=error.schema,
             instance=error.instance,
             path=list(error.absolute_path),

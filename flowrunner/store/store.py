@@ -14,6 +14,7 @@ from flowrunner.errors import UsageError
 from flowrunner.store.lock import FolderLock
 from flowrunner.store.tables import (
     LETTERS_DROPPED,
+    LETTERS_KEPT,
     DeadLetter,
     NodeState,
     connect,
@@ -128,6 +129,7 @@ class Store:
     def dead_letters(self, *, flow: str | None = None, limit: int = 100) -> list[DeadLetter]:
         """Newest first, of one flow or of all."""
         with self._writer.reading() as (connection, unsaved):
+            limit = min(limit, LETTERS_KEPT)
             waiting = unsaved.letters(flow)[:limit]
             return waiting + read_letters(connection, flow, limit - len(waiting))
 

@@ -231,8 +231,7 @@ class Writer:
             try:
                 job.run(self.connection)
             except Exception as error:
-                if _of_the_file(error) or not self.connection.in_transaction:
-                    raise
+                # raises itself where a full disk has made SQLite undo everything: then each alone
                 self.connection.execute("ROLLBACK TO work")
                 job.error = error
             self.connection.execute("RELEASE work")

@@ -1,5 +1,6 @@
 """HTTP: the flows' routes, health, metrics and the API."""
 
-from flowrunner.web.server import Server, check_exposure, listen
+from flowrunner.web.exposure import check_exposure, is_loopback
+from flowrunner.web.server import Server, listen
 
-__all__ = ["Server", "check_exposure", "listen"]
+__all__ = ["Server", "check_exposure", "is_loopback", "listen"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from starlette.requests import Request
 from starlette.responses import Response as Bytes
 from starlette.routing import BaseRoute, Route
@@ -11,21 +9,21 @@ from starlette.types import ASGIApp
 
 from flowrunner.engine import Engine, Unknown
 from flowrunner.errors import Reject
-from flowrunner.http import TokenBuckets, parse_json, refusal
+from flowrunner.http import TokenBuckets, parse_json, refusal, retry_after, wrong_media
 from flowrunner.web import body
 from flowrunner.web.answer import answer, ok
-from flowrunner.web.guard import keyed
+from flowrunner.web.guard import Handler, KeyCheck
 
 MAX_BODY = 65_536
 """Bytes of a request to the API."""
 ENTRIES_PER_SECOND = 10.0
 """Manual entries of one client: persons type, they do not stream."""
 ENTRY_KEYS = ("values", "reason", "by")
+MAX_VALUES = 100
+"""Values of one entry."""
 
-Handler = Callable[[Request], Awaitable[ASGIApp]]
 
-
-def routes(engine: Engine, key: str) -> list[BaseRoute]:
+def routes(engine: Engine, key: KeyCheck) -> list[BaseRoute]:
     """The API's routes, each behind the key."""
     api = _Api(engine)
     table: list[tuple[str, str, Handler]] = [
@@ -36,7 +34,7 @@ def routes(engine: Engine, key: str) -> list[BaseRoute]:
         ("GET", "/api/v1/problems", api.problems),
         ("GET", "/api/v1/config", api.config),
     ]
-    return [Route(path, keyed(key, _known(handle)), methods=[method]) for method, path, handle in table]
+    return [Route(path, key.guarded(_known(handle)), methods=[method]) for method, path, handle in table]
 
 
 def _known(handle: Handler) -> Handler:
@@ -72,13 +70,15 @@ class _Api:
     async def enter(self, request: Request) -> Bytes:
         """``{"values": {field: number or null}, "reason": text}`` for a manual-in."""
         client = request.client.host if request.client else ""
-        if self.buckets.take(client, self.engine.clock.now()) > 0:
-            return answer(refusal(429, "too-fast", "too many entries; try again in a second"))
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media != "application/json":
-            return answer(refusal(415, "media-type", "send the body as application/json"))
+        wait = self.buckets.take(client, self.engine.clock.now())
+        if wait > 0:
+            detail = "too many entries; try again in a second"
+            return answer(refusal(429, "too-fast", detail, headers=retry_after(wait)))
+        media = wrong_media(request.headers)
+        if media:
+            return answer(refusal(415, "media-type", media))
         raw = await body.read(request, MAX_BODY)
-        if len(raw) > MAX_BODY:
+        if raw is None:
             return answer(refusal(413, "too-large", f"the body is larger than {MAX_BODY} bytes"))
         try:
             entry = parse_json(raw)
@@ -92,7 +92,9 @@ class _Api:
         try:
             taken = await self.engine.enter(flow, node, entry["values"], by=by, reason=entry.get("reason", ""))
         except Reject as error:
-            return answer(refusal(503 if error.code == "full" else 422, error.code, error.reason))
+            if error.code == "full":
+                return answer(refusal(503, error.code, error.reason, headers=retry_after(1)))
+            return answer(refusal(422, error.code, error.reason))
         return ok({"status": "OK", "accepted": taken})
 
 
@@ -102,6 +104,8 @@ def _wrong_entry(entry: object) -> str:
     unknown = [key for key in entry if key not in ENTRY_KEYS]
     if unknown:
         return f"{unknown[0][:64]} is not known here; known: {', '.join(ENTRY_KEYS)}"
+    if len(entry["values"]) > MAX_VALUES or any(len(name) > 64 for name in entry["values"]):
+        return f"there are more than {MAX_VALUES} values, or a name is longer than 64 characters"
     texts = [
         key for key in ("reason", "by") if not isinstance(entry.get(key, ""), str) or len(entry.get(key, "")) > 500
     ]

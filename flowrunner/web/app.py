@@ -1,9 +1,8 @@
-"""The application: health, metrics, the API, and one catch-all that looks in the engine's table of routes."""
+"""The application: health, metrics, the API, and all else is looked up in the engine's table of routes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,19 +10,19 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response as Bytes
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from flowrunner import http
 from flowrunner.engine import Engine
 from flowrunner.http import refusal
 from flowrunner.web import api, body
 from flowrunner.web.answer import answer, ok
-from flowrunner.web.guard import Guard, keyed
-
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+from flowrunner.web.guard import Guard, KeyCheck
 
 
 def make_app(engine: Engine, *, key: str, hosts: Iterable[str]) -> Starlette:
     """``key`` guards the API and the metrics; "" (loopback only) leaves them open."""
+    check = KeyCheck(key, engine.clock)
 
     async def live(request: Request) -> Bytes:
         return ok({"status": "live"})
@@ -41,54 +40,68 @@ def make_app(engine: Engine, *, key: str, hosts: Iterable[str]) -> Starlette:
         text, media = page.text(engine)
         return Bytes(text, media_type=media)
 
-    async def flow_route(request: Request) -> Bytes:
-        return await _flow_route(engine, request)
+    async def flow_route(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await _flow_route(engine, Request(scope, receive))
+        await response(scope, receive, send)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/health/live", live),
             Route("/health/ready", ready),
-            Route("/metrics", keyed(key, metrics)),
-            *api.routes(engine, key),
-            Route("/{path:path}", flow_route, methods=METHODS),
+            Route("/metrics", check.guarded(metrics)),
+            *api.routes(engine, check),
         ],
         middleware=[Middleware(Guard, hosts=hosts)],
         exception_handlers={HTTPException: _plain, Exception: _defect},
     )
+    app.router.redirect_slashes = False
+    app.router.default = flow_route  # not a catch-all route: that would hide a wrong method on the routes above
+    return app
 
 
 async def _flow_route(engine: Engine, request: Request) -> Bytes:
-    path = unquote(request.url.path)
-    method = "GET" if request.method == "HEAD" else request.method
-    route = engine.routes.get((method, path))
+    path: str = request.scope["path"]
+    route = engine.routes.get(("GET" if request.method == "HEAD" else request.method, path))
     if route is None:
-        allowed = sorted(one for one, known in engine.routes if known == path)
-        if not allowed:
-            return answer(refusal(404, "no-route", f"there is nothing at {path[:200]}"))
-        refused = refusal(405, "method", f"{path[:200]} takes {', '.join(allowed)}")
-        return answer(http.Response(status=405, body=refused.body, headers={"allow": ", ".join(allowed)}))
-    raw = b"" if method == "GET" else await body.read(request, route.max_body)
+        return _no_route(engine, path)
+    raw = b"" if route.method == "GET" else await body.read(request, route.max_body)
     return answer(
         await engine.request(
             route,
             http.Request(
-                method=method,
+                method=request.method,
                 path=path,
                 headers=dict(request.headers),
                 query=dict(request.query_params),
-                body=raw,
+                body=raw or b"",
+                too_large=raw is None,
                 client=request.client.host if request.client else "",
             ),
         )
     )
 
 
+def _no_route(engine: Engine, path: str) -> Bytes:
+    allowed = sorted(method for method, known in engine.routes if known == path)
+    if not allowed:
+        return answer(refusal(404, "no-route", f"there is nothing at {path[:200]}"))
+    if "GET" in allowed:
+        allowed.append("HEAD")
+    return answer(_wrong_method(allowed, path))
+
+
+def _wrong_method(allowed: Iterable[str], path: str) -> http.Response:
+    methods = ", ".join(sorted(allowed))
+    return refusal(405, "method", f"{path[:200]} takes {methods}", headers={"allow": methods})
+
+
 async def _plain(request: Request, error: Exception) -> Bytes:
     """Refusals of the router in the same form as all others."""
     status = getattr(error, "status_code", 500)
-    headers = getattr(error, "headers", None) or {}
-    refused = refusal(status, "refused", str(getattr(error, "detail", "")))
-    return answer(http.Response(status=status, body=refused.body, headers=headers))
+    if status == 405:
+        allowed: str = (getattr(error, "headers", None) or {}).get("Allow", "")
+        return answer(_wrong_method(allowed.split(", "), request.scope["path"]))
+    return answer(refusal(status, "refused", str(getattr(error, "detail", ""))))
 
 
 async def _defect(request: Request, error: Exception) -> Bytes:

@@ -5,22 +5,20 @@ from __future__ import annotations
 from starlette.requests import ClientDisconnect, Request
 
 
-async def read(request: Request, limit: int) -> bytes:
-    """Up to ``limit`` bytes and one more chunk, so that the caller can tell that it was too long."""
-    try:
-        declared = int(request.headers.get("content-length", "0"))
-    except ValueError:
-        declared = 0
-    if declared > limit:
-        return b"\0" * (limit + 1)  # not worth reading: its length is already the answer
-    chunks: list[bytes] = []
-    size = 0
+async def read(request: Request, limit: int) -> bytes | None:
+    """The body, or None when it is longer than ``limit`` bytes. A body that breaks off is empty: nobody waits.
+
+    How long it may take is the connection's affair (`connection`).
+    """
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared[:20]) > limit:
+        return None  # not worth reading
+    body = bytearray()
     try:
         async for chunk in request.stream():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                break
+            body += chunk
+            if len(body) > limit:
+                return None
     except ClientDisconnect:
         return b""
-    return b"".join(chunks)
+    return bytes(body)

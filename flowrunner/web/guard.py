@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flowrunner.http import Response, refusal
+from flowrunner.clock import Clock
+from flowrunner.http import Response, TokenBuckets, missing_key, refusal, retry_after, same_key
 from flowrunner.web.answer import answer
 
 API_KEY = "FLOWRUNNER_API_KEY"
 HOSTS = "FLOWRUNNER_HOSTS"
 """Environment variable with further names by which this server may be called, separated by commas."""
+WRONG_KEYS_PER_SECOND = 5.0
+"""Of one client; more are not even looked at."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEADERS = (
@@ -23,51 +26,40 @@ HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 )
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]+)?", re.ASCII)
 
-
-def is_loopback(host: str) -> bool:
-    """Whether a server bound to ``host`` can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+Handler = Callable[[Request], Awaitable[ASGIApp]]
 
 
 def host_name(header: str) -> str:
-    """The name in a Host header, without its port; "" when it is not one."""
-    try:
-        return urlsplit(f"//{header}").hostname or ""
-    except ValueError:
-        return ""
+    """The name or address in a Host header, in small letters and without its port; "" when it is not one."""
+    match = _HOST.fullmatch(header.strip())
+    return (match[1] or match[2]).lower().removesuffix(".") if match else ""
 
 
 class Guard:
-    """ASGI middleware: refuses foreign Host and Origin headers (DNS rebinding, forms on other sites)."""
+    """ASGI middleware: refuses foreign Host and Origin headers (DNS rebinding, forms and scripts of other sites)."""
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
         self.app = app
-        self.hosts = {"localhost", *(host.strip().lower() for host in hosts if host.strip())}
+        self.hosts = {"localhost", *filter(None, map(host_name, hosts))}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        request = Request(scope)
-        refused = self._refuse(request)
-        if refused is not None:
-            await answer(refused)(scope, receive, _with_headers(send))
-            return
-        await self.app(scope, receive, _with_headers(send))
+        if scope["type"] == "http":
+            refused = self._refuse(Request(scope))
+            app = self.app if refused is None else answer(refused)
+            await app(scope, receive, _with_headers(send))
 
     def _refuse(self, request: Request) -> Response | None:
         host = request.headers.get("host", "")
         if not self.knows(host_name(host)):
             return refusal(403, "host", f"this server is not called {host[:100]!r}; {HOSTS} can name it")
         origin = request.headers.get("origin")
-        if origin is not None and request.method not in SAFE and urlsplit(origin).netloc != host:
+        if origin is not None and request.method not in SAFE and not _same_origin(origin, host):
+            return refusal(403, "origin", "requests from pages of other sites are refused")
+        if is_foreign(request.headers) and request.headers.get("sec-fetch-mode") != "navigate":
             return refusal(403, "origin", "requests from pages of other sites are refused")
         return None
 
@@ -76,28 +68,51 @@ class Guard:
         try:
             ipaddress.ip_address(name)
         except ValueError:
-            return name.lower() in self.hosts
+            return name in self.hosts
         return True
 
 
-def key_refusal(request: Request, key: str) -> Response | None:
-    """401 unless the request carries the API's key (``X-API-KEY``, or as a bearer token for scrapers)."""
-    if not key:
-        return None
-    given = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
-    if hmac.compare_digest(given.encode(), key.encode()):
-        return None
-    return refusal(401, "unauthorized", f"the header X-API-KEY {'is wrong' if given else 'is missing'}")
+def _same_origin(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
-def keyed(key: str, handle: Callable[[Request], Awaitable[ASGIApp]]) -> Callable[[Request], Awaitable[ASGIApp]]:
-    """The same handler for who has the key."""
+def is_foreign(headers: Mapping[str, str]) -> bool:
+    """Whether a browser says that another site's page made this request; it cannot be made to lie."""
+    return headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
 
-    async def checked(request: Request) -> ASGIApp:
-        refused = key_refusal(request, key)
-        return answer(refused) if refused is not None else await handle(request)
 
-    return checked
+class KeyCheck:
+    """The key of the API (``X-API-KEY``, or as a bearer token for scrapers). "" (loopback only) lets all in."""
+
+    def __init__(self, key: str, clock: Clock) -> None:
+        self._key = key
+        self._clock = clock
+        self._wrong = TokenBuckets(WRONG_KEYS_PER_SECOND)
+
+    def refusal(self, request: Request) -> Response | None:
+        """401 unless the request carries the key; 429 for who guesses."""
+        if not self._key:
+            return None
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        given = request.headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
+        if same_key(given, self._key):
+            return None
+        wait = self._wrong.take(request.client.host if request.client else "", self._clock.now())
+        if wait > 0:
+            return refusal(429, "too-fast", "too many wrong keys; try again in a second", headers=retry_after(wait))
+        return missing_key(given)
+
+    def guarded(self, handle: Handler) -> Handler:
+        """The same handler for who has the key."""
+
+        async def checked(request: Request) -> ASGIApp:
+            refused = self.refusal(request)
+            return answer(refused) if refused is not None else await handle(request)
+
+        return checked
 
 
 def _with_headers(send: Send) -> Send:

@@ -95,6 +95,8 @@ def test_coils_are_bits(type_: str) -> None:
         (reg("float64"), [0x7FF8, 0, 0, 0], "no value (NaN)"),
         (reg("float32"), [0x7F80, 0], "inf is not a finite number"),
         (reg("float64", scale=1e300), [0x7FE0, 0, 0, 0], "8.98846567431158e+307 is out of every range after scaling"),
+        (reg("int16", scale=1e301, scale_from="sf"), [0], "0 is out of every range after scaling"),
+        (reg("float32", scale=10**400), [0x4220, 0x6666], "40.1 is out of every range after scaling"),
         (reg("uint64", scale=2), [0xFFFF] * 4, "18446744073709551615 is out of every range after scaling"),
         (reg(max=100, scale=0.01), [10001], "100.01 is above max 100"),
         (reg("int16", min=-20), [0xFFEB], "-21 is below min -20"),
@@ -112,7 +114,8 @@ def test_coils_are_bits(type_: str) -> None:
 def test_what_is_no_value_is_bad_with_a_reason_and_never_a_number(
     register: Register, words: list[int], reason: str
 ) -> None:
-    assert decode(register, words) == Reading(None, "bad", reason)
+    power = 8 if register.scale == 1e301 else None
+    assert decode(register, words, power) == Reading(None, "bad", reason)
 
 
 @pytest.mark.parametrize("words", [[0x7FFF], [0x8001], [0], [0xFFFE]])

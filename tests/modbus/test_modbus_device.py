@@ -93,7 +93,7 @@ async def test_a_silent_unit_costs_the_others_its_timeout_and_no_more(server: Mo
     dead, *alive = await asyncio.gather(
         device.read(3, ask(0), SHORT), *(device.read(unit, ask(0), SOON) for unit in (1, 2) * 5), return_exceptions=True
     )
-    assert SHORT <= time.monotonic() - started < SHORT + 0.5
+    assert SHORT <= time.monotonic() - started < SHORT + 1.5
     assert isinstance(dead, NotConnected)
     assert str(dead) == (
         f"Modbus device 127.0.0.1:{server.port}, unit 3: no answer within 0.05 s; "
@@ -149,8 +149,9 @@ async def test_killed_while_it_is_asked(server: ModbusServer, device: Device) ->
 async def test_an_idle_connection_that_the_device_closed_is_made_again(server: ModbusServer, device: Device) -> None:
     assert await device.read(1, ask(0), SOON) == [7500]
     await server.drop_connections()
-    while device.connected:  # noqa: ASYNC110  # nothing else happens by which to know
-        await asyncio.sleep(0)
+    async with asyncio.timeout(SOON):
+        while device.connected:  # noqa: ASYNC110  # nothing else happens by which to know
+            await asyncio.sleep(0)
     assert await device.read(1, ask(0), SOON) == [7500]
     assert server.connections == device.connections == 2
 
@@ -253,7 +254,7 @@ async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
     async with raw_device(chatty) as device:
         assert await device.read(1, ask(0), SOON) == [1]
         go_on.set()
-        await hung_up.wait()
+        await asyncio.wait_for(hung_up.wait(), SOON)
         assert await device.read(1, ask(0), SOON) == [1], "from a new connection"
 
 

@@ -112,6 +112,12 @@ def test_split_first_without_gaps_then_value_by_value() -> None:
     assert split(pieces[1]) == [pieces[1]], "two bits of one register are one read"
 
 
+def test_a_value_inside_another_does_not_shorten_the_request() -> None:
+    wide = {"wide": r(0, "uint64"), "inner": r(1)}
+    assert shape(plan(wide)) == [(0, 4)]
+    assert shape(plan(wide | {"next": r(12)}, merge_gap=8)) == [(0, 13)]
+
+
 def test_overlapping_values_of_different_size_stay_together_until_refused() -> None:
     (merged,) = plan({"both": r(0, "int32"), "upper": r(0), "lower": r(1)})
     assert shape([merged]) == [(0, 2)]

@@ -181,11 +181,12 @@ async def test_scale_from_a_register_anywhere(server: ModbusServer, device: Devi
 async def test_a_deadband_keeps_the_last_reported_value(server: ModbusServer, device: Device) -> None:
     poller = Poller(device, 1, {"t": reg(2, "int16", scale=0.1, deadband=0.3, na=[0x8000])})
     seen = []
-    for raw in (283, 285, 281, 286, 288, 0x8000, 287, 289):
+    for raw in (283, 285, 281, 286, 288, 0x8000, 287, 289, 9, 12):
         server.set(2, raw)
         seen.append((await poller.poll())["t"].value)
     # 28.6 is 0.3 from 28.3, not nearer: reported. After a gap the value is news, however near it is.
-    assert seen == [28.3, 28.3, 28.3, 28.6, 28.6, None, 28.7, 28.7]
+    # And 1.2 - 0.9 is 0.3, though not in binary fractions.
+    assert seen == [28.3, 28.3, 28.3, 28.6, 28.6, None, 28.7, 28.7, 0.9, 1.2]
 
 
 async def test_units_on_one_connection(server: ModbusServer, device: Device) -> None:

@@ -60,6 +60,7 @@ def test_a_sound_map_has_no_contradictions() -> None:
         ({"scale": 0}, "scale", "every value the same"),
         ({"scale": float("nan")}, "scale", "not a finite number"),
         ({"max": float("inf")}, "max", "not a finite number"),
+        ({"min": 10**400, "max": 1}, "min", "above max 1"),
         ({"min": 2, "max": 1}, "min", "above max 1"),
         ({"na": [0x10000]}, "na", "0x10000 does not fit in the 16 bits"),
         ({"type": "int16", "na": [-32769]}, "na", "does not fit"),

@@ -88,7 +88,8 @@ async def test_what_waits_for_an_answer_hears_when_the_broker_dies(
     waiting = [asyncio.create_task(client.publish("a", b"%d" % n, 1 + n % 2)) for n in range(150)]
     await asyncio.sleep(0)
     broker.kill()
-    results = await asyncio.gather(*waiting, return_exceptions=True)
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(result) for result in results} == {NotConnected}
     assert not client.connected
 

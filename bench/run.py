@@ -1,0 +1,177 @@
+"""``./x bench``: a table of what start-up, validation, a chain of nodes and memory cost on this machine.
+
+Each figure is a median of several runs; absolute times depend on the machine, so compare figures of one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from flowrunner import __version__
+from flowrunner.clock import LiveClock
+from flowrunner.engine import Engine
+from flowrunner.graph import check_flows
+from flowrunner.registry import Registry
+from flowrunner.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+BESS = ROOT / "flows" / "bess.yaml"
+PROGRAM = [sys.executable, "-m", "flowrunner"]
+MESSAGES = 100_000
+
+CHAIN = """
+flow: chain
+nodes:
+  source: {type: inject, once: true, payload: {value: 1}}
+  scale: {type: scale, from: source, fields: {value: {factor: 2}}}
+  filter: {type: filter, from: scale, when: value > 0}
+  select: {type: select, from: filter, fields: [value]}
+"""
+
+
+def thousand_nodes() -> str:
+    """A flow of 1,000 nodes: chains of the usual types that meet in merges."""
+    lines = ["flow: large", "nodes:"]
+    for number in range(125):
+        lines += [
+            f"  in-{number}: {{type: inject, every: 1s, payload: {{soc_percent: 50, temperature_c: 20}}}}",
+            f"  scale-{number}: {{type: scale, from: in-{number}, fields: {{soc_percent: {{factor: 0.1, max: 100}}}}}}",
+            f'  filter-{number}: {{type: filter, from: scale-{number}, when: "soc_percent < 30 and temperature_c > 0"}}',
+            f"  select-{number}: {{type: select, from: filter-{number}, fields: [soc_percent, temperature_c]}}",
+            f"  merge-{number}: {{type: merge, from: [select-{number}, in-{number}], stale_after: 90s}}",
+            f"  hot-{number}: {{type: threshold, from: merge-{number}, field: temperature_c, above: 40}}",
+            f"  full-{number}: {{type: threshold, from: hot-{number}, field: soc_percent, above: 90}}",
+            f"  log-{number}: {{type: log, from: [full-{number}.above, hot-{number}.error]}}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def median(measure: Callable[[], float], runs: int) -> float:
+    measure()  # the first run warms caches of files and code
+    return statistics.median(measure() for _ in range(runs))
+
+
+def seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def command(*arguments: str) -> float:
+    """Seconds of a whole command, from start to exit."""
+    return seconds(lambda: subprocess.run([*PROGRAM, *arguments], check=True, capture_output=True))
+
+
+def first_answer() -> tuple[float, float]:
+    """``flowrunner run flows/bess.yaml`` from start to the first answer (s), and its memory then (MB)."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as lines:
+        began = time.perf_counter()
+        arguments = ["run", str(BESS), "--port", "0", "--data", folder, "--log", "json"]
+        process = subprocess.Popen([*PROGRAM, *arguments], stderr=subprocess.PIPE, stdout=lines, text=True)
+        try:
+            port = _port_of(process)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/bess/status") as answer:
+                answer.read()
+            return time.perf_counter() - began, _memory_mb(process.pid)
+        finally:
+            process.terminate()
+            process.communicate(timeout=20)
+
+
+def _port_of(process: subprocess.Popen[str]) -> int:
+    for line in process.stderr or ():
+        message = json.loads(line)["message"]
+        if "http://127.0.0.1:" in message:
+            return int(message.split("http://127.0.0.1:")[1].split("/")[0].split()[0])
+    raise SystemExit(f"the program ended with {process.wait()} before it listened")
+
+
+def _memory_mb(process: int) -> float:
+    """Resident memory by /proc (Linux)."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def chain() -> float:
+    """Messages per second through three plain nodes, in this process."""
+
+    async def run() -> float:
+        checked = check_flows({"chain.yaml": CHAIN}, {}, Registry())
+        engine = Engine(checked, store=Store.open(None), clock=LiveClock(), stubs=["chain/source"])
+        await engine.start()
+        worker = engine.runtime.workers["chain/source"]
+        context = worker.ctx
+        began = time.perf_counter()
+        for number in range(MESSAGES):
+            await context.emit(context.message({"value": number + 1}, position=str(number)))
+        await engine.runtime.drained()
+        took = time.perf_counter() - began
+        arrived = engine.runtime.workers["chain/select"].counters.sent
+        await engine.stop()
+        if arrived != MESSAGES:
+            raise SystemExit(f"of {MESSAGES} messages {arrived} arrived")
+        return MESSAGES / took
+
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run())
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="./x bench", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="runs per figure (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+
+    text, registry = thousand_nodes(), Registry()
+
+    def check() -> None:
+        problems = check_flows({"large.yaml": text}, {}, registry).problems
+        if problems:
+            raise SystemExit("\n".join(map(str, problems[:5])))
+
+    empty = median(lambda: seconds(lambda: subprocess.run([sys.executable, "-c", ""], check=True)), options.runs)
+    answers = [first_answer() for _ in range(options.runs + 1)][1:]
+    figures = {
+        "python -c '' (for comparison)": (empty * 1000, "ms"),
+        "flowrunner --help": (median(lambda: command("--help"), options.runs) * 1000, "ms"),
+        "flowrunner validate flows/bess.yaml": (
+            median(lambda: command("validate", str(BESS)), options.runs) * 1000,
+            "ms",
+        ),
+        "flowrunner run flows/bess.yaml, to the first answer": (
+            statistics.median(one[0] for one in answers) * 1000,
+            "ms",
+        ),
+        "its memory then": (statistics.median(one[1] for one in answers), "MB"),
+        "validation of a file with 1,000 nodes, in process": (median(lambda: seconds(check), options.runs) * 1000, "ms"),
+        "chain of 3 (scale, filter, select)": (median(chain, options.runs), "messages/s"),
+        "memory of this process at its peak": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, "MB"),
+    }
+    if options.json:
+        print(json.dumps({name: {"value": round(value, 3), "unit": unit} for name, (value, unit) in figures.items()}))
+        return
+    print(f"flowrunner {__version__}, Python {platform.python_version()}, {os.cpu_count()} CPUs, {platform.machine()}")
+    print(f"medians of {options.runs} runs\n")
+    for name, (value, unit) in figures.items():
+        print(f"{name:<55}{value:>12,.{0 if value >= 100 else 1}f} {unit}")
+
+
+if __name__ == "__main__":
+    main()

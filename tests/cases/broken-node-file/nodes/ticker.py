@@ -1,0 +1,7 @@
+"""ticker: a type with a mistake."""
+
+from flowrunner.node import Node
+
+
+class Ticker(Node)
+    pass

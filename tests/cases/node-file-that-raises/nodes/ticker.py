@@ -1,0 +1,3 @@
+"""ticker: a type with a mistake."""
+
+import flowrunner.nood

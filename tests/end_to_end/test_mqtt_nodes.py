@@ -1,0 +1,113 @@
+"""mqtt-out and mqtt-in through a real broker: users, TLS, versions, sessions, waiting while it is away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.living import living, publish
+from tests.peers.mosquitto import Mosquitto
+
+pytestmark = pytest.mark.anyio
+
+ROUND = """
+flow: round
+nodes:
+  values: {{type: http-in, route: POST /values}}
+  out: {{type: mqtt-out, from: values, {broker}, topic: "plant/{{site}}/state", qos: {qos}, retry: {{first: 100ms}}}}
+  in: {{type: mqtt-in, {broker}, topic: plant/+/state, qos: {qos}, key: "{{topic_2}}"}}
+"""
+
+
+def flow_text(broker: str, qos: int = 1) -> str:
+    return ROUND.format(broker=broker, qos=qos)
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+async def test_round_trip(tmp_path: Path, protocol: str, qos: int) -> None:
+    with Mosquitto(tmp_path / "broker") as broker:
+        text = flow_text(f"broker: {broker.url}, protocol: '{protocol}'", qos)
+        async with living(tmp_path / "data", text=text) as flow:
+            await flow.until(lambda: flow.node("in", "round")["connected"] is True, "connected")
+            for number in range(20):
+                answer = await flow.http.post("/values", json={"site": "north", "number": number})
+                assert answer.status_code == 200
+            await flow.until(lambda: len(flow.seen.get("in", ())) >= 20, "all came back")
+            assert [one.payload["number"] for one in flow.seen["in"]] == list(range(20))
+            assert {one.key for one in flow.seen["in"]} == {"north"}
+
+
+async def test_users_and_tls(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "broker", users={"bess": "correct horse"}, tls=True) as broker:
+        common = f"broker: {broker.url}, ca_file: {broker.ca_file}, username: bess"
+        async with living(tmp_path / "data", text=flow_text(f"{common}, password: correct horse")) as flow:
+            await flow.until(lambda: flow.node("in", "round")["connected"] is True, "logged in")
+            await flow.http.post("/values", json={"site": "north", "number": 1})
+            await flow.until(lambda: bool(flow.seen.get("in")), "it came back")
+        async with living(tmp_path / "data", text=flow_text(f"{common}, password: battery staple")) as flow:
+            await flow.until(lambda: flow.node("in", "round")["last_error"] is not None, "refused")
+            error = flow.node("in", "round")["last_error"]
+            assert "not authori" in error.lower() or "password" in error.lower()
+            assert "battery staple" not in str(await flow.get("/api/v1/config"))
+            assert "battery staple" not in error
+
+
+async def test_messages_wait_while_the_broker_is_away(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "broker") as broker:
+        async with living(tmp_path / "data", text=flow_text(f"broker: {broker.url}")) as flow:
+            await flow.until(lambda: flow.node("in", "round")["connected"] is True, "connected")
+            broker.kill()
+            await flow.until(lambda: flow.node("out", "round")["connected"] is False, "the broker is missed")
+            for number in range(10):
+                assert (await flow.http.post("/values", json={"site": "s", "number": number})).status_code == 200
+            broker.start()
+            await flow.until(lambda: flow.node("out", "round")["inbox"] == 0, "all are published")
+            await flow.until(lambda: flow.node("out", "round")["connected"] is True, "connected again")
+            assert flow.node("out", "round")["dropped"] == {}
+
+
+PERSISTENT = """
+flow: kept
+nodes:
+  in: {{type: mqtt-in, broker: "{url}", topic: news, qos: 1, persistent: true, client_id: flow-kept}}
+"""
+
+
+async def test_a_persistent_session_misses_nothing(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "broker") as broker:
+        text = PERSISTENT.format(url=broker.url)
+        async with living(tmp_path / "data", text=text) as flow:
+            await flow.until(lambda: flow.node("in", "kept")["connected"] is True, "connected")
+            await publish(broker.port, "news", "first")
+            await flow.until(lambda: len(flow.seen.get("in", ())) == 1, "the first came")
+        for number in range(5):
+            await publish(broker.port, "news", f"while away {number}")
+        async with living(tmp_path / "data", text=text) as flow:
+            await flow.until(lambda: len(flow.seen.get("in", ())) == 5, "what was said meanwhile came")
+            assert [one.payload for one in flow.seen["in"]] == [f"while away {number}" for number in range(5)]
+
+
+RETAINED = """
+flow: old
+nodes:
+  accept: {{type: mqtt-in, broker: "{url}", topic: state, retained: accept}}
+  mark: {{type: mqtt-in, broker: "{url}", topic: state}}
+  ignore: {{type: mqtt-in, broker: "{url}", topic: state, retained: ignore}}
+"""
+
+
+async def test_retained_policies(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "broker") as broker:
+        await publish(broker.port, "state", '{"old": 1}', retain=True)
+        async with living(tmp_path / "data", text=RETAINED.format(url=broker.url)) as flow:
+            await flow.until(lambda: {"accept", "mark"} <= set(flow.seen), "the retained message came")
+            await flow.until(lambda: flow.node("ignore", "old")["dropped"] == {"retained": 1}, "one ignored it")
+            assert flow.seen["accept"][0].quality == "good"
+            assert flow.seen["mark"][0].quality == "uncertain"
+            await publish(broker.port, "state", '{"new": 1}')
+            await flow.until(lambda: bool(flow.seen.get("ignore")), "the live message came")
+            assert flow.seen["ignore"][0].payload == {"new": 1}
+            await flow.until(lambda: flow.seen["mark"][-1].payload == {"new": 1}, "to all of them")
+            assert flow.seen["mark"][-1].quality == "good"
