@@ -50,7 +50,7 @@ def thousand_nodes() -> str:
         lines += [
             f"  in-{number}: {{type: inject, every: 1s, payload: {{soc_percent: 50, temperature_c: 20}}}}",
             f"  scale-{number}: {{type: scale, from: in-{number}, fields: {{soc_percent: {{factor: 0.1, max: 100}}}}}}",
-            f'  filter-{number}: {{type: filter, from: scale-{number}, when: "soc_percent < 30 and temperature_c > 0"}}',
+            f"  filter-{number}: {{type: filter, from: scale-{number}, when: soc_percent < 30 and temperature_c > 0}}",
             f"  select-{number}: {{type: select, from: filter-{number}, fields: [soc_percent, temperature_c]}}",
             f"  merge-{number}: {{type: merge, from: [select-{number}, in-{number}], stale_after: 90s}}",
             f"  hot-{number}: {{type: threshold, from: merge-{number}, field: temperature_c, above: 40}}",
@@ -160,7 +160,10 @@ def main() -> None:
             "ms",
         ),
         "its memory then": (statistics.median(one[1] for one in answers), "MB"),
-        "validation of a file with 1,000 nodes, in process": (median(lambda: seconds(check), options.runs) * 1000, "ms"),
+        "validation of a file with 1,000 nodes, in process": (
+            median(lambda: seconds(check), options.runs) * 1000,
+            "ms",
+        ),
         "chain of 3 (scale, filter, select)": (median(chain, options.runs), "messages/s"),
         "memory of this process at its peak": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, "MB"),
     }

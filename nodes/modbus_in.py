@@ -23,7 +23,7 @@ class ModbusIn(Node):
     same host and port share one connection.
     """
 
-    class Options(NodeOptions):
+    class Options(NodeOptions, kw_only=True):
         host: Annotated[str, Meta(min_length=1, description="Name or address of the device.")]
         port: Annotated[int, Meta(ge=1, le=65535, description="TCP port.")] = 502
         unit_id: Annotated[int, Meta(ge=0, le=255, description="Modbus unit id.")] = 1

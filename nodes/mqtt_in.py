@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zlib import crc32
 
 import msgspec
@@ -36,7 +36,7 @@ class MqttIn(Node):
     units of the same kind are converted, anything else is refused. Acknowledged once the next node has the message.
     """
 
-    class Options(BrokerOptions, NodeOptions):
+    class Options(BrokerOptions, NodeOptions, frozen=True, kw_only=True):
         qos: Annotated[Literal[0, 1, 2], Meta(description="Highest quality of service to ask for.")] = 1
         retained: Annotated[
             Literal["accept", "mark", "ignore"],
@@ -143,7 +143,7 @@ class MqttIn(Node):
         info = msgspec.structs.replace(info, at=at)
         return ctx.message({one.field: sample.value}, at=at, fields={one.field: info}, **self._envelope(packet))
 
-    def _envelope(self, packet: Packet) -> dict:
+    def _envelope(self, packet: Packet) -> dict[str, Any]:
         number = packet.mid or packet.received
         return {
             "position": f"{packet.topic}#{number}:{crc32(packet.payload):08x}",

@@ -23,7 +23,7 @@ class MqttOut(Node):
     While the broker is away messages wait in the inbox; each is published until the broker has acknowledged it.
     """
 
-    class Options(BrokerOptions, NodeOptions):
+    class Options(BrokerOptions, NodeOptions, frozen=True, kw_only=True):
         topic: Annotated[Template, Meta(description="The topic, with {key} and {field} places.")]
         qos: Annotated[Literal[0, 1, 2], Meta(description="Quality of service.")] = 1
         retain: Annotated[bool, Meta(description="The broker keeps the newest for who subscribes later.")] = False

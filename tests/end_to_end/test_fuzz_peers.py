@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from pathlib import Path
 
@@ -21,12 +20,13 @@ NONSENSE = [
     b'{"value": {"value": 1}}', b'{"value": 1e999}', b'{"value": 101}', b'{"value": -0.1}', b'{"value": 7, "unit": 5}',
     b'{"value": 7, "unit": "MW"}', b'{"value": 7, "timestamp": "yesterday"}', b'{"value": 7, "timestamp": {}}',
     b'{"value": 7, "timestamp": "2025-01-25T20:30:00"}', b'{"val": 7}', b"{" * 5000, b"[" * 100_000,
-    b"9" * 5000, b'{"value": ' + b"9" * 5000 + b"}", b'{"value": 7', "７５".encode(), b"75,5", b"0x4B", b"\xef\xbb\xbf75",
+    b"9" * 5000, b'{"value": ' + b"9" * 5000 + b"}", b'{"value": 7', "７５".encode(), b"75,5", b"0x4B",
+    b"\xef\xbb\xbf75",
 ]  # fmt: skip
 
 
 async def test_mqtt_payloads_of_nonsense_never_become_a_value(tmp_path: Path) -> None:
-    chance = random.Random(7)
+    chance = random.Random(7)  # noqa: S311  (fuzz, the same every time)
     payloads = [*NONSENSE, *(chance.randbytes(chance.randrange(1, 60)) for _ in range(40))]
     with Mosquitto(tmp_path / "broker") as broker:
         async with living(tmp_path / "data", environment=environment(broker=broker)) as flow:
@@ -45,7 +45,7 @@ async def test_mqtt_payloads_of_nonsense_never_become_a_value(tmp_path: Path) ->
 
 
 async def test_a_device_that_talks_nonsense_gives_no_value(tmp_path: Path) -> None:
-    chance = random.Random(11)
+    chance = random.Random(11)  # noqa: S311  (fuzz, the same every time)
     answered = 0
 
     async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,17 +71,19 @@ async def test_a_device_that_talks_nonsense_gives_no_value(tmp_path: Path) -> No
     text = f"""
 flow: odd
 nodes:
-  device: {{type: modbus-in, host: 127.0.0.1, port: {port}, every: 20ms, timeout: 60ms, retry: {{first: 10ms, max: 20ms}},
-           registers: {{a: {{address: 0}}, b: {{address: 1, type: int16}}, c: {{address: 2, type: float32, count: 2}}}}}}
-""".replace(", count: 2", "").replace("c: {address: 2, type: float32}", "c: {address: 2}")
+  device:
+    type: modbus-in
+    host: 127.0.0.1
+    port: {port}
+    every: 20ms
+    timeout: 60ms
+    retry: {{first: 10ms, max: 20ms}}
+    registers: {{a: {{address: 0}}, b: {{address: 1, type: int16}}, c: {{address: 2}}}}
+"""
     try:
         async with living(tmp_path / "data", text=text) as flow:
             await flow.until(lambda: answered >= 40, "forty answers of nonsense")
-            assert all(
-                not any(isinstance(value, float) and not math.isfinite(value) for value in one.payload.values())
-                and one.payload == {}
-                for one in flow.seen.get("device", ())
-            )
+            assert [one.payload for one in flow.seen.get("device", ()) if one.payload] == []
             assert sum(flow.node("device", "odd")["errors"].values()) > 0
     finally:
         server.close()
