@@ -5,15 +5,22 @@ They belong to the engine, not to a run of a node, so a changed topic or registe
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import logging
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+log = logging.getLogger("flowrunner.connections")
 
 
 class Connections:
-    """By key; each is closed when its last owner lets go."""
+    """By key; each is closed when its last owner lets go.
+
+    A connection is forgotten before it is closed: who asks for its key meanwhile gets a new one, never one that
+    is about to go.
+    """
 
     def __init__(self) -> None:
         self._open: dict[Hashable, Any] = {}
@@ -28,11 +35,24 @@ class Connections:
         return found
 
     async def release(self, owner: str) -> None:
-        """``owner`` uses nothing any more."""
+        """``owner`` uses nothing any more. What goes wrong in a close is logged and hides no other."""
+        last: list[Any] = []
         for key in [key for key, owners in self._owners.items() if owner in owners]:
             self._owners[key].discard(owner)
             if not self._owners[key]:
                 del self._owners[key]
-                result = self._open.pop(key).close()
-                if inspect.isawaitable(result):
-                    await result
+                last.append(self._open.pop(key))
+        others = [asyncio.ensure_future(_close(connection, owner)) for connection in last[1:]]
+        if last:  # in this very step: a connection then sees the leaving of its nodes and its own end as one
+            await _close(last[0], owner)
+        await asyncio.gather(*others)
+
+
+async def _close(connection: Any, owner: str) -> None:
+    try:
+        result = connection.close()
+        if inspect.isawaitable(result):
+            await result
+    except Exception as error:  # by its type: the text of a connection's settings may hold a password
+        kind = type(connection).__name__
+        log.error("%s: closing its %s failed: %s: %s", owner, kind, type(error).__name__, error, exc_info=error)

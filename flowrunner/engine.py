@@ -19,6 +19,7 @@ from flowrunner.node import Handle
 from flowrunner.registry import Registry
 from flowrunner.runtime import Runtime
 from flowrunner.runtime.counters import Counters
+from flowrunner.runtime.supervision import NODE_FAULTS
 from flowrunner.store import Store
 
 log = logging.getLogger("flowrunner.engine")
@@ -137,7 +138,10 @@ class Engine:
             return msgspec.structs.replace(answer, headers={"retry-after": "1"})
         try:
             return await handle(request, worker.ctx)
-        except Exception as error:
+        except Reject as error:  # like a body without the field that the node's key is made of
+            worker.ctx.error(error.code, error.reason)
+            return refusal(422, error.code, error.reason)
+        except NODE_FAULTS as error:
             worker.ctx.log.error("a request failed: %r", error, exc_info=error)
             worker.ctx.error("exception", f"{type(error).__name__}: {error}")
             return refusal(500, "internal", f"{worker.spec.id} could not handle this request; its log says why")
@@ -150,11 +154,11 @@ class Engine:
             raise Unknown(f"{flow}/{node} takes no manual values; it is a {worker.node.type}")
         try:
             message = entry(values, worker.ctx)
+            if not worker.ctx.offer(message):
+                raise Reject("full", "the flow cannot take more now; try again in a second")
         except Reject as error:
             worker.counters.error(error.code, error.reason, self.clock.now())
             raise
-        if not worker.ctx.offer(message):
-            raise Reject("full", "the flow cannot take more now; try again in a second")
         shown = msgspec.json.encode(dict(values)).decode()
         audit.info("%s/%s: %s entered %s (%s)", flow, node, by, shown, reason or "no reason given")
         return views.message(message, self.clock.now())

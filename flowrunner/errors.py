@@ -40,8 +40,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     column: int
     path: str
     code: str
-    message: str
     severity: Severity = "error"
+    message: str
     hint: str = ""
 
     def __str__(self) -> str:
@@ -59,10 +59,16 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``did you mean 'threshold'?`` for the nearest known word, or ``""`` when nothing is near."""
+    """``did you mean 'threshold'?`` for the nearest known word, or ``""`` when nothing is near.
+
+    Near is also the only one that begins or ends with the word: ``soc`` is ``soc_percent``.
+    """
     folded = {name.casefold().replace("_", "-"): name for name in known}
-    near = difflib.get_close_matches(word.casefold().replace("_", "-"), folded, n=1, cutoff=0.6)
-    return f"did you mean {folded[near[0]]!r}?" if near else ""
+    wanted = word.casefold().replace("_", "-")
+    near = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.66)
+    if not near and len(wanted) > 2:
+        near = [name for name in folded if name.startswith(f"{wanted}-") or name.endswith(f"-{wanted}")]
+    return f"did you mean {folded[near[0]]!r}?" if len(near) == 1 else ""
 
 
 class FlowrunnerError(Exception):

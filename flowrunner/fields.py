@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from flowrunner.message import JSON
+
+MAX_KEYS = 10_000
+"""Keys that a node keeps state of. They come from the outside (topics); more than this is a mistake, not a fleet."""
+
+_MOST = sys.float_info.max
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,13 +26,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def is_number(value: JSON) -> bool:
-    """A finite number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """A finite number that a float can come near to; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_MOST <= value <= _MOST
+
+
+def usable(value: JSON) -> bool:
+    """Whether a record may hold ``value``: not null, not NaN, not infinite."""
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
 
 
 def outside(value: float, limits: Limits) -> str:
-    """Why ``value`` is not within ``limits``, or ""."""
+    """Why ``value`` is not within ``limits``, or "". NaN is within no limits."""
     unit = f" {limits.unit}" if limits.unit else ""
+    if math.isnan(value):
+        return "it is not a number"
     if limits.min is not None and value < limits.min:
         return f"{value} is below {limits.min}{unit}"
     if limits.max is not None and value > limits.max:

@@ -89,8 +89,12 @@ class TokenBuckets:
         """Take a token at ``now`` (ns): 0 when there was one, else the seconds until there is."""
         tokens, at = self._clients.pop(client, (self.burst, now))
         tokens = min(self.burst, tokens + max(0, now - at) / SECOND * self.rate)
-        wait = 0.0 if tokens >= 1 else (1 - tokens) / self.rate
-        self._clients[client] = (tokens - 1 if wait == 0 else tokens, now)  # the end of the dict is the newest
+        # who waited as long as was said gets in, whatever the last digit of a float says
+        wait = 0.0 if tokens >= 1 - 1e-9 else (1 - tokens) / self.rate
+        self._clients[client] = (
+            max(0.0, tokens - 1) if wait == 0 else tokens,
+            now,
+        )  # the end of the dict is the newest
         if len(self._clients) > self.MAX_CLIENTS:
             del self._clients[next(iter(self._clients))]
         return wait

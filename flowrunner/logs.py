@@ -65,7 +65,7 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         trace = self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
-        at = iso(int(record.created * 1_000_000_000))
+        at = iso(round(record.created * 1000) * 1_000_000)
         if self._form == "json":
             entry = {"at": at, "level": record.levelname.lower(), "logger": record.name, "message": _message(record)}
             node = getattr(record, "node", None)

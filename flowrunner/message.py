@@ -22,8 +22,8 @@ JSON: TypeAlias = Any
 Root = tuple[str, str]
 """(node id, position in its source): the same after a restart."""
 
-Path: TypeAlias = tuple[Any, str] | None  # (Path, str), which msgspec cannot decode as a recursive alias
-"""The nodes that a message came through, newest outermost, sharing its tail: one small tuple per hop."""
+Path: TypeAlias = tuple[str, ...] | None
+"""The ids of the nodes that a message came through, oldest first; None until it leaves its first node."""
 
 QUALITIES: tuple[Quality, ...] = ("good", "uncertain", "bad")
 FUTURE_TOLERANCE_NS = 5_000_000_000
@@ -117,15 +117,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     def lineage(self) -> str:
         """``modbus@2025-01-25T02:00:00Z > modbus-units > telemetry``: made on demand, for logs and journals."""
-        steps: list[str] = []
-        path = self.path
-        while path is not None:
-            path, node = path
-            steps.append(node)
-        steps.reverse()
+        steps = self.path or ()
         if self.root is None:
             return " > ".join(["?", *steps])
-        later = steps[1:] if steps[:1] == [self.root[0]] else steps
+        later = steps[1:] if steps[:1] == self.root[:1] else steps
         return " > ".join(["@".join(self.root), *later])
 
 

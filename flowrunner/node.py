@@ -95,6 +95,8 @@ class Context(Protocol):
     vars: Mapping[str, JSON]
     incoming: Shape
     """What the node's inputs bring, as known from the file."""
+    inputs: frozenset[str]
+    """The wires that come in, as the file names them."""
     feeds: frozenset[str]
     """The types of all nodes that this node's messages can reach."""
 

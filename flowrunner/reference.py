@@ -42,7 +42,10 @@ def describe(registry: Registry, name: str) -> str:
     text = [f"{name}: {kind.doc}", "", f"input: {inputs[kind.cls.inputs]}", f"ports: {ports}"]
     queue = kind.cls.default_queue
     text.append(f"queue: {queue.size} messages, {queue.when_full} when full")
-    text += ["", "options:", *_options(schema, "  "), "", "every node:", *_options(schema_of(Envelope), "  ")]
+    envelope = schema_of(Envelope)
+    if kind.cls.inputs == "none":
+        del envelope["properties"]["from"]
+    text += ["", "options:", *_options(schema, "  "), "", "every node:", *_options(envelope, "  ")]
     return "\n".join(text)
 
 
@@ -50,8 +53,6 @@ def _options(schema: Schema, indent: str) -> list[str]:
     required = schema.get("required", [])
     lines: list[str] = []
     for name, one in schema.get("properties", {}).items():
-        if name == "type" and indent == "  " and "enum" in one:
-            continue
         extra = ", required" if name in required else ""
         if "default" in one:
             extra = f", default {json.dumps(one['default'], ensure_ascii=False)}"

@@ -12,7 +12,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Iterable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
@@ -22,7 +22,7 @@ from msgspec import Meta
 
 from flowrunner.errors import FlowrunnerError
 from flowrunner.node import Node, NodeOptions, Queue, RetryPolicy
-from flowrunner.schema import schema_of
+from flowrunner.schema import Form, KeyTemplate, schema_of
 from flowrunner.schema.walk import Schema
 
 ENTRY_POINTS = "flowrunner.nodes"
@@ -40,7 +40,7 @@ class Envelope(NodeOptions):
     ] = msgspec.field(name="from", default=None)
     enabled: Annotated[bool, Meta(description="false: the node is as if it were not there.")] = True
     key: Annotated[
-        str,
+        KeyTemplate,
         Meta(description="The entity that messages of this node are about; text with {field} places."),
     ] = ""
     queue: Annotated[Queue | None, Meta(description="The node's inbox.")] = None
@@ -52,7 +52,7 @@ class BrokenType(FlowrunnerError):
     """A node file that cannot be loaded; the text says where and why."""
 
 
-class NodeType(msgspec.Struct, frozen=True):
+class NodeType(msgspec.Struct, frozen=True, eq=False):
     """One loaded type."""
 
     name: str
@@ -60,27 +60,38 @@ class NodeType(msgspec.Struct, frozen=True):
     file: Path
     code_hash: str
     """Content hash of the file: a reload sees changed code."""
+    form: Form
+    """The strict schema of a node of this type, envelope and options in one map."""
 
     @property
     def summary(self) -> str:
         """The first line of the class's docstring."""
-        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
+        return self.doc.partition("\n")[0]
 
     @property
     def doc(self) -> str:
-        return inspect.getdoc(self.cls) or ""
+        """The class's docstring for people: reST's double backquotes become single ones."""
+        return doc_of(self.cls)
 
     def schema(self, *, editor: bool = False) -> Schema:
-        """The schema of a node of this type: envelope and options in one map."""
-        envelope = schema_of(Envelope, editor=editor)
-        options = schema_of(self.cls.Options, editor=editor)
-        if self.cls.inputs == "none":
-            del envelope["properties"]["from"]
-        envelope["properties"]["type"] = {"const" if editor else "enum": self.name if editor else [self.name]} | {
-            "description": self.doc
-        }
-        required = ["type", *options.get("required", [])]
-        return envelope | {"properties": envelope["properties"] | options["properties"], "required": required}
+        """The schema of a node of this type, made anew; for checks there is ``form``."""
+        return _schema(self.name, self.cls, editor)
+
+
+def doc_of(cls: type[Node]) -> str:
+    own = cls.__doc__ if cls.__doc__ != Node.__doc__ else ""
+    return inspect.cleandoc(own or "").replace("``", "`")
+
+
+def _schema(name: str, cls: type[Node], editor: bool) -> Schema:
+    envelope = schema_of(Envelope, editor=editor)
+    options = schema_of(cls.Options, editor=editor)
+    if cls.inputs == "none":
+        del envelope["properties"]["from"]
+    kind = {"const": name} if editor else {"enum": [name]}
+    envelope["properties"]["type"] = kind | {"description": doc_of(cls)}
+    required = ["type", *options.get("required", [])]
+    return envelope | {"properties": envelope["properties"] | options["properties"], "required": required}
 
 
 class Registry:
@@ -95,14 +106,12 @@ class Registry:
                 if not file.stem.startswith("_"):
                     self._add(file.stem.replace("_", "-"), file)
         for entry in entry_points(group=ENTRY_POINTS):
-            spec = importlib.util.find_spec(entry.module)
-            if spec is not None and spec.origin:
-                self._add(entry.name, Path(spec.origin))
+            self._add(entry.name, _file_of(entry))
 
     def _add(self, name: str, file: Path) -> None:
-        if name in self._files:
-            self.clashes[name] = f"the type {name!r} is defined twice: {self._files[name]} and {file}"
-        self._files.setdefault(name, file)
+        known = self._files.setdefault(name, file)
+        if known.resolve() != file.resolve():
+            self.clashes[name] = f"the type {name!r} is defined twice: {known} and {file}"
 
     @property
     def names(self) -> list[str]:
@@ -118,53 +127,70 @@ class Registry:
 
 
 def load(name: str, file: Path) -> NodeType:
-    """Load one node file as ``flowrunner.nodes.<stem>``."""
+    """Load one node file as ``flowrunner.nodes.<name>``. BrokenType for whatever is wrong with it."""
     try:
         source = file.read_bytes()
     except OSError as error:
         raise BrokenType(f"{file} cannot be read: {error.strerror}") from None
-    module = _run(file)
+    module = _run(name, file, source)
     found = [
         cls
         for cls in vars(module).values()
         if inspect.isclass(cls) and issubclass(cls, Node) and cls is not Node and cls.__module__ == module.__name__
     ]
     if len(found) != 1:
-        raise BrokenType(f"{file} must define exactly one class of Node, it has {len(found)}")
+        names = f": {', '.join(cls.__name__ for cls in found)}" if found else ""
+        raise BrokenType(f"{file} must define exactly one class of Node, it has {len(found) or 'none'}{names}")
     cls = found[0]
     if not hasattr(cls, "process") and not hasattr(cls, "produce") and not hasattr(cls, "handle") and not cls.manual:
         raise BrokenType(f"{file}: {cls.__name__} has neither process nor produce")
     try:
-        schema_of(cls.Options)
-    except TypeError as error:
-        raise BrokenType(f"{file}: {cls.__name__}.Options: {error}") from None
-    own = {field.encode_name for field in msgspec.structs.fields(cls.Options)}
+        own = {field.encode_name for field in msgspec.structs.fields(cls.Options)}
+        form = Form(_schema(name, cls, editor=False))
+    except Exception as error:  # Options is the user's: types that do not exist, or that options cannot have
+        raise BrokenType(f"{file}: {cls.__name__}.Options: {error}") from error
     clash = own & {field.encode_name for field in msgspec.structs.fields(Envelope)}
     if clash:
         raise BrokenType(f"{file}: the option {min(clash)!r} belongs to every node; give it another name")
     cls.type = name
-    return NodeType(name, cls, file, hashlib.sha256(source).hexdigest()[:16])
+    return NodeType(name, cls, file, hashlib.sha256(source).hexdigest()[:16], form)
 
 
-def _run(file: Path) -> ModuleType:
-    name = f"flowrunner.nodes.{file.stem}"
+def _file_of(entry: EntryPoint) -> Path:
+    """The file of an entry point's module; found without running it, only the packages around it are imported."""
+    try:
+        spec = importlib.util.find_spec(entry.module)
+    except Exception:  # a package around it fails; loading the path below says that there is no file
+        spec = None
+    return Path(spec.origin) if spec is not None and spec.origin else Path(f"{entry.value} (entry point)")
+
+
+def _run(type_name: str, file: Path, source: bytes) -> ModuleType:
+    """Run what was read and hashed: a compiled file beside it may be of another content with the same time stamp."""
+    name = f"flowrunner.nodes.{type_name.replace('-', '_')}"
     spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
+    if spec is None:
         raise BrokenType(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(name)
     sys.modules[name] = module  # before it runs: dataclasses and type hints look there
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        exec(compile(source, str(file.absolute()), "exec", dont_inherit=True), vars(module))  # noqa: S102  (node types are code)
+    except (Exception, SystemExit) as error:
         if before is None:
             del sys.modules[name]
         else:
             sys.modules[name] = before
-        at = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-        line = getattr(error, "lineno", None) or (at[-1].lineno if at else 1)
-        raise BrokenType(f"{file}:{line}: {type(error).__name__}: {error}") from error
+        raise BrokenType(_explain(error, file)) from error
     return module
+
+
+def _explain(error: BaseException, file: Path) -> str:
+    """``nodes/ticker.py:6: …``: the file's own line, wherever it was raised."""
+    if isinstance(error, SyntaxError) and error.filename in (None, str(file.absolute())):
+        return f"{file}:{error.lineno or 1}: {error.msg}"
+    lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if Path(one.filename) == file.absolute()]
+    return f"{file}:{(lines or [1])[-1] or 1}: {type(error).__name__}: {error}"
 
 
 def shipped(name: str) -> Path:

@@ -19,12 +19,21 @@ BUILT_IN = ("key", "at", "source", "payload", "topic", *(f"topic_{level}" for le
 that came by MQTT the topic and its levels, counted from 1."""
 
 
+class TemplateError(ValueError):
+    """A brace that begins or ends no place; ``offset`` counts characters from 0."""
+
+    def __init__(self, offset: int, message: str) -> None:
+        self.offset = offset
+        super().__init__(message)
+
+
 class Text:
-    """A parsed template. ValueError when a brace stands alone."""
+    """A parsed template. TemplateError when a brace stands alone."""
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.names: list[str] = []
+        self.places: dict[str, int] = {}
+        """Each name with the offset of its first place."""
         self._parts: list[str] = []  # literal, name, literal, name, … literal
         literal, at = "", 0
         for match in _PLACE.finditer(text):
@@ -34,23 +43,24 @@ class Text:
                 literal += match[0][0]
             elif match[1]:
                 self._parts += [literal, match[1]]
-                self.names.append(match[1])
+                self.places.setdefault(match[1], match.start())
                 literal = ""
             else:
-                raise ValueError(f"{match[0]!r} at character {match.start() + 1} opens or closes no {{field}}")
+                what = text[match.start() : text.find("}", match.start()) + 1] or match[0]
+                raise TemplateError(match.start(), f"{what!r} is not a place")
         self._parts.append(literal + text[at:])
 
-    def fill(self, message: Message) -> str:
-        """The text for ``message``. Reject when a field is missing: a hole is never filled with nothing."""
-        if not self.names:
+    def fill(self, message: Message, missing: str | None = None) -> str:
+        """The text for ``message``. A field that it does not have: ``missing``, or Reject where that is not given."""
+        if not self.places:
             return self._parts[0]
         parts = list(self._parts)
         for index in range(1, len(parts), 2):
-            parts[index] = _value(parts[index], message)
+            parts[index] = _value(parts[index], message, missing)
         return "".join(parts)
 
 
-def _value(name: str, message: Message) -> str:
+def _value(name: str, message: Message, missing: str | None) -> str:
     record = message.payload if isinstance(message.payload, dict) else {"value": message.payload}
     if name in record:
         return as_text(record[name])
@@ -68,6 +78,8 @@ def _value(name: str, message: Message) -> str:
     level = re.fullmatch(r"topic_([1-9][0-9]?)", name)
     if level and topic is not None and int(level[1]) <= str(topic).count("/") + 1:
         return str(topic).split("/")[int(level[1]) - 1]
+    if missing is not None:
+        return missing
     raise Reject("missing-field", f"the text needs {name!r}, which this message does not have")
 
 

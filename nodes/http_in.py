@@ -1,33 +1,38 @@
 """http-in: a route of the flow, for values that come in or the newest record that goes out."""
 
 import asyncio
-import hmac
 import itertools
 import math
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from flowrunner.errors import did_you_mean
-from flowrunner.fields import Limits, contradiction, is_number, outside
-from flowrunner.http import Request, Response, TokenBuckets, parse_json, refusal
+from flowrunner.body import KINDS, BodyField, example, faults
+from flowrunner.fields import contradiction
+from flowrunner.http import (
+    Request,
+    Response,
+    TokenBuckets,
+    key_fault,
+    missing_key,
+    not_finite,
+    parse_json,
+    refusal,
+    retry_after,
+    same_key,
+    wrong_media,
+)
 from flowrunner.message import JSON, FieldInfo, Instant, Message
 from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
 from flowrunner.schema import NodeName, Secret
-from flowrunner.shape import ANYTHING, Kind, Shape
+from flowrunner.shape import ANYTHING, Shape
 from flowrunner.units import Duration, Rate, Size, iso, seconds_text
 
-TYPES: dict[str, tuple[type, ...]] = {"number": (int, float), "integer": (int,), "text": (str,), "boolean": (bool,)}
-KINDS: dict[str, Kind] = {"number": "number", "integer": "number", "text": "text", "boolean": "bool"}
-
-
-class BodyField(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    type: Annotated[Literal["number", "integer", "text", "boolean"], Meta(description="What the value must be.")] = (
-        "number"
-    )
-    required: Annotated[bool, Meta(description="Refuse a body without it.")] = False
+OF_THE_PROGRAM = ("/api/v1", "/health", "/metrics", "/flows", "/events")
+MAX_DETAILS = 20
+"""Wrong fields that an answer names; a body can hold thousands."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,22 +83,24 @@ class HttpIn(Node):
 
     def check(self) -> list[Fault]:
         o = self.options
-        faults = [Fault(f"body.{name}", wrong) for name, one in (o.body or {}).items() if (wrong := contradiction(one))]
-        faults += [
+        found = [Fault(f"body.{name}", wrong) for name, one in (o.body or {}).items() if (wrong := contradiction(one))]
+        found += [
             Fault(f"body.{name}", "min and max belong to numbers")
             for name, one in (o.body or {}).items()
             if one.type in ("text", "boolean") and (one.min is not None or one.max is not None)
         ]
         path = o.route.partition(" ")[2]
-        if path == "/" or path.startswith(("/api/v1", "/health", "/metrics", "/flows", "/events")):
-            faults.append(Fault("route", f"{path} belongs to the program itself", "take another path"))
+        if path == "/" or any(path == own or path.startswith(f"{own}/") for own in OF_THE_PROGRAM):
+            found.append(Fault("route", f"{path} belongs to the program itself", "take another path"))
+        if key_fault(o.api_key):
+            found.append(Fault("api_key", key_fault(o.api_key)))
         if o.reply_with is not None and (o.body is not None or o.reply is not None):
-            faults.append(Fault("reply_with", "a route that answers with a record takes no body and no other reply"))
+            found.append(Fault("reply_with", "a route that answers with a record takes no body and no other reply"))
         if o.reply_with is not None and self.method != "GET":
-            faults.append(Fault("route", "a route that only reads must be GET", f"GET {path}"))
+            found.append(Fault("route", "a route that only reads must be GET", f"GET {path}"))
         if o.reply_with is None and self.method == "GET" and o.body is not None:
-            faults.append(Fault("body", "a GET request has no body"))
-        return faults
+            found.append(Fault("body", "a GET request has no body"))
+        return found
 
     def emits(self, incoming: Shape) -> Mapping[str, Shape]:
         if self.options.reply_with is not None:
@@ -116,71 +123,66 @@ class HttpIn(Node):
     # ---- a request ----------------------------------------------------------------------------------------
 
     async def handle(self, request: Request, ctx: Context) -> Response:
+        try:
+            return await self._answer(request, ctx)
+        except Refused as refused:
+            ctx.drop(refused.code)
+            ctx.log.warning(f"refused a request ({refused.code}) of %s: %s", request.client, refused.detail)
+            return refused.response
+
+    async def _answer(self, request: Request, ctx: Context) -> Response:
         wait = self.buckets.take(request.client, ctx.now())
         if wait > 0:
-            answer = refusal(429, "too-fast", f"at most {self.options.rate_limit}; try again in {math.ceil(wait)} s")
-            return msgspec.structs.replace(answer, headers={"retry-after": str(math.ceil(wait))})
+            detail = f"at most {self.options.rate_limit}; try again in {math.ceil(wait)} s"
+            raise Refused(refusal(429, "too-fast", detail, headers=retry_after(wait)))
         if self.options.api_key:
             given = request.headers.get("x-api-key", "")
-            if not hmac.compare_digest(given.encode(), self.options.api_key.encode()):
-                what = "is wrong" if given else "is missing"
-                return refusal(401, "unauthorized", f"the header X-API-KEY {what}")
+            if not same_key(given, self.options.api_key):
+                raise Refused(missing_key(given))
         if self.options.reply_with is not None:
             return self._status(request, ctx)
         if self.method == "GET":
-            return await self._deliver(dict(request.query), ctx)
-        return await self._take(request, ctx)
+            return await self._deliver(self._query(request), ctx)
+        return await self._deliver(self._body(request), ctx)
 
-    async def _take(self, request: Request, ctx: Context) -> Response:
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media != "application/json":
-            return refusal(415, "media-type", "send the body as application/json")
-        if len(request.body) > self.options.max_body:
-            return refusal(413, "too-large", f"the body is larger than {self.options.max_body}")
+    def _query(self, request: Request) -> dict[str, JSON]:
+        """A GET that gives the flow something: only GET itself, and no other site's page may have a browser do it."""
+        if request.method == "HEAD":
+            raise Refused(refusal(405, "method", f"{request.path} takes GET", headers={"allow": "GET"}))
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            raise Refused(refusal(403, "origin", "requests from pages of other sites are refused"))
+        return dict(request.query)
+
+    def _body(self, request: Request) -> JSON:
+        media = wrong_media(request.headers)
+        if media:
+            raise Refused(refusal(415, "media-type", media))
+        if request.too_large or len(request.body) > self.options.max_body:
+            raise Refused(refusal(413, "too-large", f"the body is larger than {self.options.max_body}"))
         try:
             body = parse_json(request.body)
         except ValueError as error:
-            return refusal(400, "not-json", str(error))
+            raise Refused(refusal(400, "not-json", str(error))) from None
+        details = list(itertools.islice(self._wrong(body), MAX_DETAILS))
+        if details:
+            raise Refused(refusal(422, "value", "; ".join(one["message"] for one in details), fields=details))
+        return body
+
+    def _wrong(self, body: JSON) -> Iterator[dict[str, str]]:
         if self.options.body is not None:
-            details = self._wrong(body)
-            if details:
-                return refusal(422, "value", "; ".join(one["message"] for one in details), fields=details)
-        return await self._deliver(body, ctx)
-
-    def _wrong(self, body: JSON) -> list[dict[str, str]]:
-        rules = self.options.body or {}
-        if not isinstance(body, dict):
-            return [{"field": "", "message": "the body must be an object with fields"}]
-        found = [(name, self._wrong_field(name, value)) for name, value in body.items()]
-        found += [(name, f"{name} is missing") for name, one in rules.items() if one.required and name not in body]
-        if not body:
-            found.append(("", f"the body has no field; known: {', '.join(rules)}"))
-        return [{"field": name, "message": text} for name, text in found if text]
-
-    def _wrong_field(self, name: str, value: JSON) -> str:
-        rule = (self.options.body or {}).get(name)
-        if rule is None:
-            near = did_you_mean(name, self.options.body or {})
-            return f"{name[:64]} is not a field here" + (f", {near}" if near else "")
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"{name} must be a finite number"
-        fits = isinstance(value, TYPES[rule.type]) and (isinstance(value, bool) == (rule.type == "boolean"))
-        if not fits:
-            return f"{name} must be {'an' if rule.type == 'integer' else 'a'} {rule.type}"
-        if rule.type in ("number", "integer") and not is_number(value):
-            return f"{name} must be a finite number"
-        text = outside(value, rule) if is_number(value) else ""
-        return f"{name}: {text}" if text else ""
+            yield from faults(body, self.options.body)
+        elif (place := not_finite(body)) is not None:
+            yield {"field": place, "message": f"{place or 'the body'} must be a finite number"}
 
     async def _deliver(self, body: JSON, ctx: Context) -> Response:
         message = self._message(body, ctx)
         if self.options.reply is not None or "http-response" not in ctx.feeds:
-            return self._accepted(message) if ctx.offer(message) else self._full()
+            self._offer(message, ctx)
+            return self._accepted(message)
         handle, answer = ctx.expect_reply()
         message = msgspec.structs.replace(message, meta={"reply": handle})
         try:
-            if not ctx.offer(message):
-                return self._full()
+            self._offer(message, ctx)
             async with asyncio.timeout(self.options.timeout.seconds):
                 return await answer
         except TimeoutError:
@@ -188,6 +190,12 @@ class HttpIn(Node):
             return refusal(504, "timeout", f"the flow gave no answer within {self.options.timeout}")
         finally:
             ctx.forget_reply(handle)
+
+    def _offer(self, message: Message, ctx: Context) -> None:
+        if not ctx.offer(message):
+            raise Refused(
+                refusal(503, "full", "the flow cannot take more now; try again in a second", headers=retry_after(1))
+            )
 
     def _message(self, body: JSON, ctx: Context) -> Message:
         units = {name: one.unit for name, one in (self.options.body or {}).items() if one.unit}
@@ -205,9 +213,9 @@ class HttpIn(Node):
             answer[reply.accepted_as] = {**taken, "timestamp": iso(message.at)}
         return Response(body=answer)
 
-    def _full(self) -> Response:
-        answer = refusal(503, "full", "the flow cannot take more now")
-        return msgspec.structs.replace(answer, headers={"retry-after": "1"})
+    def example(self) -> dict[str, JSON] | None:
+        """A body that this route takes, for people who try it; None where it takes none or any."""
+        return example(self.options.body) if self.options.body else None
 
     # ---- the newest record -----------------------------------------------------------------------------------
 
@@ -217,7 +225,7 @@ class HttpIn(Node):
         message = ctx.state.get(key, Message)
         if message is None and (key or len(keys) > 1):
             detail = f"there is no record of {key[:64]!r}" if key else "there are several records; ask with ?key=…"
-            return refusal(404, "unknown-key", detail, keys=keys[:100])
+            raise Refused(refusal(404, "unknown-key", detail, keys=keys[:100]))
         return Response(body=self._record(message, ctx.now()))
 
     def _record(self, message: Message | None, now: Instant) -> dict[str, JSON]:
@@ -254,3 +262,11 @@ def _field(name: str, message: Message | None, record: dict[str, JSON], now: Ins
         **({"unit": info.unit} if info.unit else {}),
         **({"reason": trouble} if trouble else {}),
     }
+
+
+class Refused(Exception):
+    """A request that gets no further: the answer, with what is counted and said about it."""
+
+    def __init__(self, response: Response) -> None:
+        body: JSON = response.body
+        self.response, self.code, self.detail = response, body["error"], body["detail"]

@@ -2,18 +2,23 @@
 
 from collections.abc import AsyncIterator
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 from msgspec import Meta
 
-from flowrunner.message import JSON, Message
+from flowrunner.message import JSON, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.shape import ANYTHING, Kind, Shape
 from flowrunner.units import Duration, from_datetime, iso, to_datetime
 
 
 class Inject(Node):
-    """Make a message at every multiple of a time, at cron times in the flow's zone, or once at the start."""
+    """Make a message at every multiple of a time, at cron times in the flow's zone, or once at the start.
+
+    When the clocks go forward, a cron time in the hour that is left out comes at the end of it; when they go back, one
+    in the hour that is there twice comes once, and a ``*`` in minute or hour goes on counting.
+    """
 
     class Options(NodeOptions):
         every: Annotated[Duration | None, Meta(description="Time between messages, counted from full multiples.")] = (
@@ -37,10 +42,13 @@ class Inject(Node):
         if options.every is not None and options.every < Duration.parse("1ms"):
             return [Fault("every", f"{options.every} is too short", "1ms is the shortest")]
         if options.at is not None:
+            hint = "minute hour day month weekday, like 0 7 * * MON-FRI"
+            if len(options.at.split()) != 5:
+                return [Fault("at", f"{options.at!r} is no cron time: it has not five parts", hint)]
             try:
                 CronSim(options.at, to_datetime(0))
             except CronSimError as error:
-                return [Fault("at", f"{options.at!r} is no cron time: {error}", "minute hour day month weekday")]
+                return [Fault("at", f"{options.at!r} is no cron time: {error}", hint)]
         return []
 
     def emits(self, incoming: Shape) -> Shape:
@@ -53,14 +61,17 @@ class Inject(Node):
         if self.options.once:
             yield ctx.message(self.options.payload, position="once")
         due = ctx.now()
-        times = CronSim(self.options.at, to_datetime(due).astimezone(ctx.zone)) if self.options.at else None
-        while self.options.every or times:
-            if self.options.every:
-                due += self.options.every - due % self.options.every
-            elif times:
-                due = from_datetime(next(times))
+        while self.options.every or self.options.at:
+            due = self._next(max(due, ctx.now()), ctx.zone)  # what was missed (a machine that slept) is not made up for
             await ctx.sleep_until(due)
             yield ctx.message(self.options.payload, position=iso(due), at=due)
+
+    def _next(self, after: Instant, zone: ZoneInfo) -> Instant:
+        """The first time later than ``after``."""
+        if self.options.every:
+            return after + self.options.every - after % self.options.every
+        times = map(from_datetime, CronSim(self.options.at or "", to_datetime(after, zone)))
+        return next(time for time in times if time > after)  # in the hour that comes twice it looks at the first one
 
 
 def _kind(value: JSON) -> Kind:

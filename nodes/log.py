@@ -11,10 +11,16 @@ from flowrunner.schema import Template
 from flowrunner.template import Text
 
 logger = logging.getLogger("flowrunner.log")
+LONGEST = 2000
+"""Characters of a line."""
 
 
 class Log(Node):
-    """Write one line to the program's log for every message."""
+    """Write one line to the program's log for every message.
+
+    A field that the message does not have is written as ``?``: the line that reports a broken sensor must not get
+    lost because of it. Line breaks and control characters are escaped, and a very long line is cut.
+    """
 
     class Options(NodeOptions):
         level: Annotated[
@@ -35,4 +41,14 @@ class Log(Node):
     def process(self, message: Message, ctx: Context) -> None:
         if logger.isEnabledFor(self.level):
             node = f"{ctx.flow}/{ctx.id}"
-            logger.log(self.level, "%s: %s", node, self.text.fill(message), extra={"node": node})
+            line = _one_line(self.text.fill(message, missing="?"))
+            logger.log(self.level, "%s: %s", node, line, extra={"node": node})
+
+
+def _one_line(text: str) -> str:
+    """Text from outside must not be able to write a line of its own."""
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}…"
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

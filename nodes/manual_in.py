@@ -52,7 +52,7 @@ class ManualIn(Node):
                 source=self.id,
                 origin="manual",
                 quality="bad" if value is None else "good",
-                valid_until=until,
+                valid_until=None if value is None else until,
                 unit=self.options.fields[name].unit,
             )
             for name, value in values.items()
@@ -64,7 +64,7 @@ class ManualIn(Node):
         limits = self.options.fields.get(name)
         if limits is None:
             known = did_you_mean(name, self.options.fields)
-            return f"{name}: there is no such field" + (f", {known}" if known else "")
+            return f"{name[:64]}: there is no such field" + (f", {known}" if known else "")
         if value is None:
             return ""
         if not is_number(value):

@@ -1,32 +1,27 @@
 """merge: one record out of several sources, the best of each field."""
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from flowrunner.errors import Reject
-from flowrunner.message import FUTURE_TOLERANCE_NS, JSON, FieldInfo, Instant, Message, worst
+from flowrunner.fields import MAX_KEYS, usable
+from flowrunner.message import FUTURE_TOLERANCE_NS, JSON, QUALITIES, FieldInfo, Instant, Message, Origin
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.schema import FieldName, InputName
 from flowrunner.shape import Shape
-from flowrunner.units import Duration
+from flowrunner.standing import Choice, Held, Preference, Site, Standing
+from flowrunner.units import SECOND, Duration
 
-MAX_KEYS = 10_000
-"""Keys come from the outside (topics); more than this is a mistake, not a fleet."""
+MAX_FIELDS = 1000
+"""Fields of one key. Their names may come from the outside; more than this is a mistake, not a record."""
 
+ORIGINS: tuple[Origin, ...] = ("automatic", "planned", "simulated", "manual")
+"""A record of several origins has the last of them: nothing made up looks measured."""
 
-class Held(msgspec.Struct):
-    """What one source last said of one field."""
-
-    value: JSON
-    info: FieldInfo
-
-
-class Site(msgspec.Struct):
-    """All that is known of one key: field → input → what it said."""
-
-    held: dict[str, dict[str, Held]] = {}
+Out = dict[str, list[Message]]
 
 
 class Merge(Node):
@@ -35,15 +30,18 @@ class Merge(Node):
     Best is the first fresh value in the order of ``prefer``, without it the newest one; a manual value counts only
     where no automatic one is fresh (``manual: fallback``). A bad value replaces its source's good one at once. A
     field that nobody delivers freshly keeps its last value with its age, and everything downstream knows it as
-    stale; the port ``stale`` says when that begins.
+    stale; the port ``stale`` says when that begins. A message without a key is news for every key.
     """
 
     class Options(NodeOptions):
         prefer: Annotated[list[InputName] | None, Meta(description="Inputs, the most trusted first.")] = None
-        require: Annotated[list[FieldName], Meta(description="Pass a record on only when it has all of these.")] = []
+        require: Annotated[
+            list[FieldName], Meta(description="Pass a record on only when it has a value for all of these.")
+        ] = []
         stale_after: Annotated[Duration | None, Meta(description="A value older than this is stale.")] = None
         emit: Annotated[
-            Literal["every_input", "change"], Meta(description="When a record goes out; change: when a value changed.")
+            Literal["every_input", "change"],
+            Meta(description="When a record goes out; change: when a value changed, became stale or fresh again."),
         ] = "every_input"
         settle: Annotated[Duration, Meta(description="Collect for this time what arrives together.")] = Duration(0)
         manual: Annotated[
@@ -54,159 +52,186 @@ class Merge(Node):
     ports = ("out", "stale")
 
     def check(self) -> list[Fault]:
-        prefer = self.options.prefer or []
+        prefer = [_wire(name) for name in self.options.prefer or []]
         doubles = {name for name in prefer if prefer.count(name) > 1}
-        return [Fault("prefer", f"{name!r} is in it twice") for name in sorted(doubles)]
+        return [Fault("prefer", f"{name.removesuffix('.out')!r} is in it twice") for name in sorted(doubles)]
 
     def emits(self, incoming: Shape) -> dict[str, Shape]:
         stale = Shape({"field": "text", "source": "text", "age_s": "number", "value": None})
         return {"out": incoming, "stale": stale}
 
     async def open(self, ctx: Context) -> None:
-        names = [name if "." in name else f"{name}.out" for name in self.options.prefer or []]
-        self.rank = {name: position for position, name in enumerate(names)}
-        self.sites: dict[str, Site] = {}
-        self.sent: dict[str, dict[str, tuple[JSON, str]]] = {}
+        rank = {_wire(name): place for place, name in enumerate(self.options.prefer or [])}
+        self.preference = Preference(rank, self.options.manual == "override")
+        self.settling: set[str] = set()
+        self.armed: dict[str, Instant] = {}
+        self.sent: dict[str, dict[str, tuple[JSON, str, list[JSON]]]] = {}
+        self.standings: dict[str, Standing] = {}
+        wires, now = {_wire(name) for name in ctx.inputs}, ctx.now()
         for key in ctx.state:
-            site = ctx.state.get(key, Site)
-            if site is not None:
-                self.sites[key] = site
-        now = ctx.now()
-        for key in self.sites:
-            self._watch(key, self._choose(key, now), now, ctx)
+            if (site := ctx.state.get(key, Site)) is None:
+                continue
+            if site.forget_others(wires):  # a source that is gone from the file has no say any more
+                ctx.state.set(key, site)
+            self.standings[key] = Standing(site, self.preference, now)
+            self._arm(key, ctx)
 
     # ---- in -----------------------------------------------------------------------------------------------
 
-    def process(self, message: Message, ctx: Context) -> dict[str, list[Message]] | None:
+    def process(self, message: Message, ctx: Context) -> Out | None:
         if not isinstance(message.payload, dict):
             raise Reject("not-a-record", f"merge needs records, the payload is {type(message.payload).__name__}")
-        site = self.sites.get(message.key)
-        if site is None:
-            if len(self.sites) >= MAX_KEYS:
-                raise Reject("too-many-keys", f"more than {MAX_KEYS} keys; is the key made from the right thing?")
-            site = self.sites[message.key] = Site({})
-        now = ctx.now()
-        for name in message.field_names():
-            self._learn(site, name, message, ctx.input, now)
-        ctx.state.set(message.key, site)
+        now, wire = ctx.now(), _wire(ctx.input)
+        self._make_room(message, now)
+        news = self._read(message, now)
+        keys = [message.key] if message.key else list(self.standings)
+        for key in keys:
+            standing = self.standings[key]
+            if not standing.learn(news, wire, now):
+                ctx.drop("older")
+            ctx.state.set(key, standing.site)
         if self.options.settle:
-            for key in self._touched(message.key):
-                ctx.timer("settle", key, now + self.options.settle)
+            for key in keys:
+                if key not in self.settling:  # counted from the first: a steady stream must not put it off for ever
+                    self.settling.add(key)
+                    ctx.timer("settle", key, now + self.options.settle)
             return None
-        return self._records(self._touched(message.key), message, now, ctx)
+        out: Out = {"out": [], "stale": []}
+        for key in keys:
+            self._tell(key, news, message, now, ctx, out)
+        return out
 
-    def on_timer(self, name: str, key: str, ctx: Context) -> dict[str, list[Message]] | None:
-        """``settle``: what was collected goes out. ``stale``: a value's time is over, and that is news."""
-        now = ctx.now()
+    def on_timer(self, name: str, key: str, ctx: Context) -> Out:
+        """``settle``: what was collected goes out. ``turn``: a value's time is over, or it begins, and that is news."""
+        out: Out = {"out": [], "stale": []}
+        standing, now = self.standings[key], ctx.now()
         if name == "settle":
-            return self._records([key], None, now, ctx)
-        chosen = self._choose(key, now)
-        stale = [
-            self._message(key, {"field": field, "source": held.info.source, "age_s": held.info.age_ns(now) // 10**9}
-                          | {"value": held.value}, {}, now, None, ctx)
-            for field, held in chosen.items()
-            if held.info.valid_until is not None and held.info.trouble(now) == "stale"
-            and self.sent.get(key, {}).get(field, (None, "stale"))[1] == ""
-        ]  # fmt: skip
-        return {**(self._records([key], None, now, ctx) or {}), "stale": stale}
+            self.settling.discard(key)
+            self._tell(key, standing.site.held, None, now, ctx, out)
+            return out
+        self.armed.pop(key, None)
+        before = standing.chosen.copy()
+        stale = standing.choose((), now)
+        if standing.chosen != before:
+            self._emit(key, stale, None, now, ctx, out)
+        self._arm(key, ctx)
+        return out
 
-    def _touched(self, key: str) -> list[str]:
-        """A message without a key joins every key."""
-        if key:
-            return [key]
-        return [one for one in self.sites if one] or [""]
+    def _make_room(self, message: Message, now: Instant) -> None:
+        """A standing for the message's key. A new one begins with what was said without a key. Reject when it is one
+        too many, before anything of the message is taken."""
+        known = self.standings.get(message.key) or self.standings.get("")
+        held = known.site.held if known else {}
+        if len(held) + sum(name not in held for name in message.field_names()) > MAX_FIELDS:
+            raise Reject("too-many-fields", f"a record of more than {MAX_FIELDS} fields; select the ones that count")
+        if message.key not in self.standings:
+            if len(self.standings) >= MAX_KEYS:
+                raise Reject("too-many-keys", f"more than {MAX_KEYS} keys; is the key made from the right thing?")
+            site = Site({name: sources.copy() for name, sources in held.items()})
+            self.standings[message.key] = Standing(site, self.preference, now)
 
-    def _learn(self, site: Site, name: str, message: Message, wire: str, now: Instant) -> None:
-        info, value = message.info(name), message.payload.get(name)
-        if value is None and info.quality != "bad":
-            info = msgspec.structs.replace(info, quality="bad")
-        elif info.at - now > FUTURE_TOLERANCE_NS and info.quality == "good":
+    def _read(self, message: Message, now: Instant) -> dict[str, Held]:
+        """What the message says of each field, with the quality and the time that it has here."""
+        payload, own = message.payload, message.fields or {}
+        overridden = (message.meta or {}).get("overridden") or {}
+        whole: FieldInfo | None = None
+        news: dict[str, Held] = {}
+        for name in message.field_names():
+            info = own.get(name)
+            if info is not None:
+                info = self._timed(info, now)
+            else:
+                info = whole = whole or self._timed(message.as_info(), now)
+            value = payload.get(name)
+            if usable(value) and info.quality != "bad":
+                news[name] = Held(value, info, overridden.get(name, []) if overridden else [])
+            else:
+                news[name] = Held(None, msgspec.structs.replace(info, quality="bad"))
+        return news
+
+    def _timed(self, info: FieldInfo, now: Instant) -> FieldInfo:
+        """An event time ahead of now is uncertain; ``stale_after`` bounds what has no interval of its own."""
+        if info.quality == "good" and info.at - now > FUTURE_TOLERANCE_NS:
             info = msgspec.structs.replace(info, quality="uncertain")
-        if self.options.stale_after and info.valid_until is None and info.origin != "manual":
-            fresh_until = min(info.at, info.received_at) + self.options.stale_after
-            info = msgspec.structs.replace(info, valid_until=fresh_until)
-        held = site.held.setdefault(name, {})
-        old = held.get(wire)
-        if old is not None and info.at < old.info.at <= now + FUTURE_TOLERANCE_NS:
-            return  # an older value never replaces a newer one; one from the future does not count as newer
-        held[wire] = Held(None if info.quality == "bad" else value, info)
+        if self.options.stale_after is None or info.origin == "manual" or info.valid_from is not None:
+            return info
+        until = min(info.at, info.received_at) + self.options.stale_after
+        if info.valid_until is not None and info.valid_until <= until:
+            return info
+        return msgspec.structs.replace(info, valid_until=until)
 
     # ---- out ----------------------------------------------------------------------------------------------
 
-    def _records(
-        self, keys: list[str], cause: Message | None, now: Instant, ctx: Context
-    ) -> dict[str, list[Message]] | None:
-        out: list[Message] = []
-        for key in keys:
-            chosen = self._choose(key, now)
-            self._watch(key, chosen, now, ctx)
-            view = {name: (held.value, held.info.trouble(now)) for name, held in chosen.items()}
-            changed, self.sent[key] = view != self.sent.get(key), view
-            if not changed and self.options.emit == "change":
-                continue
-            payload = {name: held.value for name, held in chosen.items() if held.info.quality != "bad"}
-            if any(name not in payload for name in self.options.require):
-                ctx.drop("incomplete")
-                continue
-            infos = {name: held.info for name, held in chosen.items()}
-            out.append(self._message(key, payload, infos, now, cause, ctx))
-        return {"out": out} if out else None
+    def _tell(
+        self, key: str, names: Iterable[str], cause: Message | None, now: Instant, ctx: Context, out: Out
+    ) -> None:
+        stale = self.standings[key].choose(names, now)
+        self._emit(key, stale, cause, now, ctx, out)
+        self._arm(key, ctx)
 
-    def _message(
-        self, key: str, payload: dict[str, JSON], infos: dict[str, FieldInfo], now: Instant,
-        cause: Message | None, ctx: Context,
-    ) -> Message:  # fmt: skip
-        used = [infos[name] for name in payload if name in infos]
-        overridden = self._overridden(key, infos, now)
-        changes = {
-            "at": max((info.at for info in used), default=now),
-            "origin": "manual" if any(info.origin == "manual" for info in used) else "automatic",
-            "quality": worst(info.quality for info in used),
-            "key": key,
-            "fields": infos or None,
-            "meta": {"overridden": overridden} if overridden else None,
-        }
-        if cause is not None:
-            return cause.derive(payload, **changes)
-        return msgspec.structs.replace(ctx.message(payload, position=""), **changes)
-
-    def _choose(self, key: str, now: Instant) -> dict[str, Held]:
-        """Field → the value that counts now; what came without a key counts for every key."""
-        site, common = self.sites.get(key, Site({})), self.sites.get("", Site({}))
-        names = dict.fromkeys([*site.held, *common.held])
-        return {name: self._best({**common.held.get(name, {}), **site.held.get(name, {})}, now) for name in names}
-
-    def _best(self, held: dict[str, Held], now: Instant) -> Held:
-        ordered = sorted(held.items(), key=lambda one: (self.rank.get(one[0], len(self.rank)), -one[1].info.at))
-        fresh = [one for _, one in ordered if one.info.trouble(now) == ""]
-        by_hand = [one for one in fresh if one.info.origin == "manual"]
-        automatic = [one for one in fresh if one.info.origin != "manual"]
-        groups = [by_hand, automatic] if self.options.manual == "override" else [automatic, by_hand]
-        for group in groups:
-            if group:
-                return group[0]
-        known = [one for _, one in ordered if one.info.quality != "bad"] or [one for _, one in ordered]
-        return max(known, key=lambda one: one.info.at)
-
-    def _overridden(self, key: str, infos: dict[str, FieldInfo], now: Instant) -> dict[str, JSON]:
-        """The fresh automatic values that manual ones took the place of: thresholds judge both."""
-        if self.options.manual != "override":
-            return {}
-        found: dict[str, JSON] = {}
-        for name, info in infos.items():
-            if info.origin != "manual":
-                continue
-            sources = {**self.sites.get("", Site({})).held.get(name, {}), **self.sites[key].held.get(name, {})}
-            automatic = {wire: one for wire, one in sources.items() if one.info.origin != "manual"}
-            if automatic and (best := self._best(automatic, now)).info.trouble(now) == "":
-                found[name] = best.value
-        return found
-
-    def _watch(self, key: str, chosen: dict[str, Held], now: Instant, ctx: Context) -> None:
-        """Wake up when the next of the chosen values is no longer fresh."""
-        ends = [held.info.valid_until for held in chosen.values() if held.info.valid_until is not None]
-        ahead = [end for end in ends if end > now]
-        if ahead:
-            ctx.timer("stale", key, min(ahead))
+    def _emit(
+        self, key: str, stale: list[tuple[str, Held]], cause: Message | None, now: Instant, ctx: Context, out: Out
+    ) -> None:
+        """The record, if ``emit`` and ``require`` let it through, and what has become stale."""
+        if key == "" and len(self.standings) > 1:
+            return  # what came without a key is there for the others
+        out["stale"] += [_begins(key, name, held, now, ctx) for name, held in stale]
+        chosen = self.standings[key].chosen
+        if self.options.emit == "change":
+            view = {name: (one.held.value, one.trouble, one.overridden) for name, one in chosen.items()}
+            if view == self.sent.get(key):
+                return
+            self.sent[key] = view
+        if all(name in chosen and chosen[name].held.info.quality != "bad" for name in self.options.require):
+            out["out"].append(_record(key, chosen, cause, now, ctx))
         else:
-            ctx.cancel_timer("stale", key)
+            ctx.drop("incomplete")
+
+    def _arm(self, key: str, ctx: Context) -> None:
+        """Ring at the next turn. A timer that rings too early looks, and is set again: cheaper than to move it with
+        every message."""
+        turn, armed = self.standings[key].turn, self.armed.get(key)
+        if turn is not None and (armed is None or turn < armed):
+            self.armed[key] = turn
+            ctx.timer("turn", key, turn)
+
+
+def _wire(name: str) -> str:
+    """One spelling for a wire: ``id`` is ``id.out``."""
+    return name if "." in name else f"{name}.out"
+
+
+def _record(key: str, chosen: Mapping[str, Choice], cause: Message | None, now: Instant, ctx: Context) -> Message:
+    """As new as its newest value, as good as its worst; each field has its own times beside that."""
+    payload: dict[str, JSON] = {}
+    infos: dict[str, FieldInfo] = {}
+    overridden: dict[str, list[JSON]] = {}
+    at, origin, quality = 0, 0, 0
+    for name, one in chosen.items():
+        info = infos[name] = one.held.info
+        if info.quality == "bad":
+            continue
+        payload[name] = one.held.value
+        if at < info.at <= now + FUTURE_TOLERANCE_NS:
+            at = info.at
+        if info.origin != "automatic":
+            origin = max(origin, ORIGINS.index(info.origin))
+        if info.quality != "good":
+            quality = max(quality, QUALITIES.index(info.quality))
+        if one.overridden:
+            overridden[name] = one.overridden
+    meta = dict(cause.meta) if cause is not None and cause.meta else {}
+    meta.pop("overridden", None)
+    if overridden:
+        meta["overridden"] = overridden
+    base = cause if cause is not None else ctx.message(None, position="")
+    return base.derive(
+        payload, at=at or now, origin=ORIGINS[origin], quality=QUALITIES[quality], key=key, fields=infos,
+        meta=meta or None,
+    )  # fmt: skip
+
+
+def _begins(key: str, name: str, held: Held, now: Instant, ctx: Context) -> Message:
+    """What leaves by ``stale``."""
+    about = {"field": name, "source": held.info.source, "age_s": held.info.age_ns(now) // SECOND, "value": held.value}
+    return ctx.message(about, position="", key=key)

@@ -1,5 +1,6 @@
 """scale: numbers times a factor, plus an offset; refused outside of what is believable."""
 
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated
 
 import msgspec
@@ -7,7 +8,7 @@ from msgspec import Meta
 
 from flowrunner.errors import Reject
 from flowrunner.fields import Limits, contradiction, is_number, outside
-from flowrunner.message import FieldInfo, Message
+from flowrunner.message import JSON, FieldInfo, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.schema import FieldName
 from flowrunner.shape import Shape
@@ -20,11 +21,15 @@ class FieldScale(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
     round: Annotated[Annotated[int, Meta(ge=0, le=15)] | None, Meta(description="Decimals to round to.")] = None
 
 
+class NotBelieved(Exception):
+    """There is no value; the text says why."""
+
+
 class Scale(Node):
     """Multiply numbers by a factor, then add an offset.
 
     With ``fields``, each named field of a record by its own; other fields pass unchanged. Outside of ``min`` and
-    ``max`` the value is bad: its field leaves as absent, and an error says so.
+    ``max`` (judged after the rounding) the value is bad: its field leaves as absent, and an error says so.
     """
 
     class Options(NodeOptions):
@@ -38,15 +43,19 @@ class Scale(Node):
 
     def check(self) -> list[Fault]:
         options = self.options
-        if options.fields is None and options.factor is None and options.offset is None:
-            return [Fault("", "there is nothing to scale by", "write 'factor: …' or 'fields: …'")]
         if options.fields is not None and (options.factor is not None or options.offset is not None):
             return [Fault("fields", "'fields' and a factor for the whole payload exclude each other")]
-        return [
-            Fault(f"fields.{name}", wrong)
-            for name, one in (options.fields or {}).items()
-            if (wrong := contradiction(one))
-        ]
+        if not options.fields and options.factor is None and options.offset is None:
+            return [Fault("", "there is nothing to scale", "write 'fields: …' for records, 'factor: …' for numbers")]
+        faults = []
+        for name, one in (options.fields or {}).items():
+            if wrong := contradiction(one):
+                faults.append(Fault(f"fields.{name}", wrong))
+            if one.factor == 0:
+                faults.append(Fault(f"fields.{name}.factor", "times 0 every value would be the same"))
+        if options.factor == 0:
+            faults.append(Fault("factor", "times 0 every value would be the same"))
+        return faults
 
     def emits(self, incoming: Shape) -> Shape:
         if self.options.fields is None:
@@ -56,40 +65,66 @@ class Scale(Node):
     def process(self, message: Message, ctx: Context) -> Message:
         fields = self.options.fields
         if fields is None:
-            if not is_number(message.payload):
-                raise Reject("not-a-number", f"the payload is {type(message.payload).__name__}, not a number")
-            factor = 1 if self.options.factor is None else self.options.factor
-            return message.derive(scaled(message.payload, factor, self.options.offset or 0))
+            whole = FieldScale(factor=1 if (given := self.options.factor) is None else given)
+            try:
+                return message.derive(_apply(message.payload, whole, self.options.offset or 0))
+            except NotBelieved as wrong:
+                raise Reject("not-a-number", f"the payload: {wrong}") from None
         if not isinstance(message.payload, dict):
             raise Reject("not-a-record", f"'fields' needs a record, the payload is {type(message.payload).__name__}")
         payload, infos = dict(message.payload), dict(message.fields or {})
         for name, one in fields.items():
             if name not in payload:
                 continue
-            value, wrong = _apply(payload[name], one)
             info = message.info(name)
-            if wrong:
+            try:
+                if info.quality == "bad":
+                    del payload[name]  # what is bad already is no value, whatever it says
+                else:
+                    payload[name] = _apply(payload[name], one, one.offset)
+                    if one.unit:
+                        infos[name] = _in_unit(info, one.unit)
+            except NotBelieved as wrong:
                 del payload[name]
                 infos[name] = msgspec.structs.replace(info, quality="bad")
                 ctx.error("not-believed", f"{name}: {wrong}", message)
-            else:
-                payload[name] = value
-                if one.unit:
-                    infos[name] = _in_unit(info, one.unit)
-        return message.derive(payload, fields=infos or None)
+        out = message.derive(payload, fields=infos or None)
+        return _with_overridden(out, fields) if (message.meta or {}).get("overridden") else out
 
 
-def _apply(value: object, one: FieldScale) -> tuple[float, str]:
-    """The scaled value, or why there is none."""
-    if not isinstance(value, int | float) or not is_number(value):
-        return 0, f"{value!r} is not a number"
-    result = scaled(value, one.factor, one.offset)
-    if one.round is not None:
-        result = round(result, one.round)
+def _apply(value: JSON, one: FieldScale, offset: float) -> float:
+    """The scaled value. NotBelieved where there is none."""
+    if not is_number(value):
+        raise NotBelieved("null is no value" if value is None else f"{_short(value)} is not a finite number")
+    result = scaled(value, one.factor, offset)
+    if one.round is not None and isinstance(result, float) and is_number(result):
+        places = Decimal(1).scaleb(-one.round)  # half up in decimals, as a person does it: 2.675 → 2.68
+        result = float(Decimal(repr(result)).quantize(places, ROUND_HALF_UP)) if abs(result) < 1e12 else result
     if not is_number(result):
-        return 0, f"{value!r} becomes too large"
-    return result, outside(result, one)
+        raise NotBelieved(f"{_short(value)} becomes too large")
+    if wrong := outside(result, one):
+        raise NotBelieved(wrong)
+    return result
+
+
+def _with_overridden(out: Message, fields: dict[str, FieldScale]) -> Message:
+    """The automatic values that manual ones took the place of are judged beside them: they are scaled like them."""
+    overridden: dict[str, list[JSON]] = dict((out.meta or {})["overridden"])
+    for name in overridden.keys() & fields.keys():
+        kept: list[JSON] = []
+        for value in overridden[name]:
+            try:
+                kept.append(_apply(value, fields[name], fields[name].offset))
+            except NotBelieved:
+                continue  # no more a value than the field itself would be; nothing of it is used
+        overridden[name] = kept
+    return out.derive(out.payload, meta={**(out.meta or {}), "overridden": overridden})
 
 
 def _in_unit(info: FieldInfo, unit: str) -> FieldInfo:
     return info if info.unit == unit else msgspec.structs.replace(info, unit=unit)
+
+
+def _short(value: JSON) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -5,14 +5,18 @@ from typing import Annotated
 from msgspec import Meta
 
 from flowrunner.errors import Reject
-from flowrunner.message import Message
+from flowrunner.message import JSON, Message
 from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
 from flowrunner.schema import FieldName
 from flowrunner.shape import Shape
 
 
 class Select(Node):
-    """Pass on only the named fields of a record; a map renames them (``new: old``)."""
+    """Pass on only the named fields of a record; a map renames them (``new: old``).
+
+    Times, source and quality go with a field, also with one that has no value. A field that did not come at all is
+    not there afterwards.
+    """
 
     class Options(NodeOptions):
         fields: Annotated[
@@ -24,21 +28,31 @@ class Select(Node):
 
     def check(self) -> list[Fault]:
         if not self.options.fields:
-            return [Fault("fields", "no field is selected")]
+            return [Fault("fields", "no field is selected", "name the fields to keep")]
         return []
 
     @property
-    def _names(self) -> dict[str, str]:
+    def names(self) -> dict[str, str]:
+        """New name → old name."""
         fields = self.options.fields
         return fields if isinstance(fields, dict) else {name: name for name in fields}
 
     def emits(self, incoming: Shape) -> Shape:
-        return Shape({new: incoming.fields.get(old) for new, old in self._names.items()})
+        return Shape({new: incoming.fields.get(old) for new, old in self.names.items()})
+
+    async def open(self, ctx: Context) -> None:
+        self.pairs = list(self.names.items())
 
     def process(self, message: Message, ctx: Context) -> Message:
-        if not isinstance(message.payload, dict):
-            raise Reject("not-a-record", f"the payload is {type(message.payload).__name__}, not a record")
-        names, known = self._names, message.fields or {}
-        payload = {new: message.payload[old] for new, old in names.items() if old in message.payload}
-        infos = {new: known[old] for new, old in names.items() if old in known}
-        return message.derive(payload, fields=infos or None)
+        record = message.payload
+        if not isinstance(record, dict):
+            raise Reject("not-a-record", f"select needs records, the payload is {type(record).__name__}")
+        known = message.fields or {}
+        payload = {new: record[old] for new, old in self.pairs if old in record}
+        infos = {new: known[old] for new, old in self.pairs if old in known}
+        out = message.derive(payload, fields=infos or None)
+        hidden: dict[str, JSON] | None = (message.meta or {}).get("overridden")
+        if not hidden:
+            return out
+        kept = {new: hidden[old] for new, old in self.pairs if old in hidden}
+        return out.derive(payload, meta={**(message.meta or {}), "overridden": kept})

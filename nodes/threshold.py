@@ -5,25 +5,32 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from flowrunner.fields import is_number
-from flowrunner.message import FieldInfo, Instant, Message
+from flowrunner.errors import Reject
+from flowrunner.fields import MAX_KEYS, is_number
+from flowrunner.message import JSON, FieldInfo, Instant, Message, Origin
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.schema import FieldName
 from flowrunner.shape import Shape
 from flowrunner.units import Duration
 
-Verdict = Literal["above", "below", "clear", "unknown"]
+Latched = Literal["above", "below", "clear"]
+Verdict = Latched | Literal["unknown"]
+EDGES: dict[Latched, str] = {"above": "above", "below": "below", "clear": "cleared"}
+"""Verdict → the port by which its beginning leaves."""
 
 
 class Latch(msgspec.Struct):
     """What is known of one key. Times are event times of the judged values."""
 
-    verdict: Verdict = "unknown"
-    """The last definite verdict; ``unknown`` until there was one. A gap does not change it."""
-    leaning: Verdict | None = None
+    verdict: Latched = "clear"
+    """The last verdict on a fresh value. A gap does not change it."""
+    leaning: Latched | None = None
     since: Instant = 0
     """The verdict that fresh values speak for without a break, and since when."""
+    origin: Origin = "automatic"
+    newest: Instant = 0
     fresh_until: Instant | None = None
+    """Of the values judged so far: the origin of the last one, the newest event time, when the last one runs out."""
 
 
 class Threshold(Node):
@@ -31,7 +38,9 @@ class Threshold(Node):
 
     The verdict is a field with the node's own name (``power-limit`` → ``power_limit``). The moments in which it
     changes leave by the ports ``above``, ``below`` and ``cleared`` as well. All comparisons are strict. No fresh
-    value: unknown.
+    value: unknown. ``for`` and ``clear_after`` count the event time of fresh values, from the first one that speaks
+    for the change to the last; a gap starts them again, and ``clear_after`` also a change between measured and manual
+    values.
     """
 
     class Options(NodeOptions):
@@ -50,16 +59,27 @@ class Threshold(Node):
     ports = ("out", "above", "below", "cleared")
 
     def check(self) -> list[Fault]:
-        o = self.options
-        faults = []
+        o, faults = self.options, []
         if o.above is None and o.below is None:
             faults.append(Fault("", "there is no limit", "write 'above: …' or 'below: …'"))
         if o.above is not None and o.below is not None and o.below >= o.above:
             faults.append(Fault("below", f"below {o.below} is not under above {o.above}: nothing would be clear"))
-        if o.clear_below is not None and (o.above is None or o.clear_below > o.above):
-            faults.append(Fault("clear_below", f"{o.clear_below} must be at most 'above'"))
-        if o.clear_above is not None and (o.below is None or o.clear_above < o.below):
-            faults.append(Fault("clear_above", f"{o.clear_above} must be at least 'below'"))
+        if o.magnitude and ((o.above is not None and o.above < 0) or (o.below is not None and o.below <= 0)):
+            option = "above" if o.above is not None and o.above < 0 else "below"
+            faults.append(Fault(option, "a magnitude is never below 0", "write the limit without its sign"))
+        for option, value, limit, other, sign in (
+            ("clear_below", o.clear_below, ("above", o.above), ("below", o.below), 1),
+            ("clear_above", o.clear_above, ("below", o.below), ("above", o.above), -1),
+        ):
+            if value is None:
+                continue
+            if limit[1] is None:
+                faults.append(Fault(option, f"there is no '{limit[0]}' that it could end", f"write '{limit[0]}: …'"))
+            elif (value - limit[1]) * sign > 0:
+                most = "at most" if sign > 0 else "at least"
+                faults.append(Fault(option, f"{value} must be {most} {limit[0]} {limit[1]}"))
+            elif other[1] is not None and (value - other[1]) * sign < 0:
+                faults.append(Fault(option, f"{value} is beyond {other[0]} {other[1]}: it would never be clear"))
         return faults
 
     @property
@@ -71,54 +91,55 @@ class Threshold(Node):
             raise ValueError(f"its verdict would overwrite the field {self.verdict_field!r}; rename the node")
         return incoming.plus({self.verdict_field: "text"})
 
+    async def open(self, ctx: Context) -> None:
+        self.latches = {key: ctx.state.get(key, Latch) or Latch() for key in ctx.state}
+        self.name = self.verdict_field
+
     def process(self, message: Message, ctx: Context) -> dict[str, Message]:
-        latch = ctx.state.get(message.key, Latch) or Latch()
-        before = latch.verdict
-        verdict = self._judge(message, latch, ctx.now())
-        ctx.state.set(message.key, latch)
-        record = message.payload if isinstance(message.payload, dict) else {}
-        infos = {**(message.fields or {}), self.verdict_field: self._info(message, verdict)}
-        out = message.derive({**record, self.verdict_field: verdict}, fields=infos)
-        edge = {"above": "above", "below": "below", "clear": "cleared"}.get(latch.verdict, "")
-        crossed = latch.verdict != before and not (before == "unknown" and edge == "cleared")
-        return {"out": out, edge: out} if crossed else {"out": out}
-
-    def _info(self, message: Message, verdict: Verdict) -> FieldInfo:
-        """A verdict is as old as the value it judged; that there is no value is known as of now."""
-        if verdict == "unknown":
-            return message.as_info(quality="good")
-        return msgspec.structs.replace(message.info(self.options.field), unit=None)
-
-    def _judge(self, message: Message, latch: Latch, now: Instant) -> Verdict:
-        info = message.info(self.options.field)
-        values = self._values(message)
-        if info.trouble(now) or not values:
+        latch = self.latches.get(message.key)
+        if latch is None:
+            if len(self.latches) >= MAX_KEYS:
+                raise Reject("too-many-keys", f"more than {MAX_KEYS} keys; is the key made from the right thing?")
+            latch = self.latches[message.key] = Latch()
+        record = message.payload if isinstance(message.payload, dict) else {"value": message.payload}
+        info, now, before = message.info(self.options.field), ctx.now(), latch.verdict
+        values = [] if info.trouble(now) else self._values(record, message)
+        if values:
+            verdict: Verdict = self._judge(values, info, latch)
+            info = msgspec.structs.replace(info, unit=None)  # a verdict is as old as the value that it judged
+        else:
             latch.leaning = None  # a gap: hold times start again
-            return "unknown"
+            verdict = "unknown"  # which is known as of now, however old the last value is
+            info = FieldInfo(at=now, received_at=now, source=self.id)
+        ctx.state.set(message.key, latch)
+        out = message.derive({**record, self.name: verdict}, fields={**(message.fields or {}), self.name: info})
+        return {"out": out} if latch.verdict == before else {"out": out, EDGES[latch.verdict]: out}
+
+    def _values(self, record: dict[str, JSON], message: Message) -> list[float]:
+        """The value, and the automatic ones that a manual value took the place of: the worst of all counts."""
+        field = self.options.field
+        if not is_number(record.get(field)):
+            return []
+        found = [record[field], *(message.meta or {}).get("overridden", {}).get(field, ())]
+        return [abs(one) if self.options.magnitude else one for one in found if is_number(one)]
+
+    def _judge(self, values: list[float], info: FieldInfo, latch: Latch) -> Latched:
         if latch.fresh_until is not None and info.at >= latch.fresh_until:
             latch.leaning = None  # the value before ran out before this one came
         latch.fresh_until = info.valid_until
-        verdicts = [self._over(value, latch.verdict) for value in values]
-        leaning: Verdict = next((one for one in verdicts if one != "clear"), "clear")
-        if leaning != latch.leaning:
-            latch.leaning, latch.since = leaning, info.at
+        latch.newest = max(latch.newest, info.at)  # another source may be behind: that is no time gone by
+        stands: list[Latched] = [self._over(value, latch.verdict) for value in values]
+        leaning: Latched = next((one for one in stands if one != "clear"), "clear")
+        over_to = leaning == "clear" and info.origin != latch.origin  # what a person typed fills no gap of a sensor
+        if leaning != latch.leaning or over_to:
+            latch.leaning, latch.since = leaning, latch.newest
+        latch.origin = info.origin
         hold = self.options.clear_after if leaning == "clear" else self.options.for_
-        if latch.verdict == "unknown" and leaning == "clear":
-            hold = Duration(0)  # nothing to come back from
-        if leaning != latch.verdict and info.at - latch.since >= hold:
+        if leaning != latch.verdict and latch.newest - latch.since >= hold:
             latch.verdict = leaning
-        return "clear" if latch.verdict == "unknown" else latch.verdict
+        return latch.verdict
 
-    def _values(self, message: Message) -> list[float]:
-        """The value, and the automatic one that a manual value took the place of: the worse of both counts."""
-        record = message.payload if isinstance(message.payload, dict) else {}
-        hidden = (message.meta or {}).get("overridden", {})
-        found = [one.get(self.options.field) for one in (record, hidden)]
-        if not is_number(found[0]):
-            return []
-        return [abs(one) if self.options.magnitude else one for one in found if is_number(one)]
-
-    def _over(self, value: float, latched: Verdict) -> Verdict:
+    def _over(self, value: float, latched: Latched) -> Latched:
         """Where one value stands. What is latched ends only beyond its clear limit."""
         o = self.options
         if o.above is not None:

@@ -11,13 +11,15 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from flowrunner.cli import read_env_file
+from flowrunner import reference
+from flowrunner.commands import read_env_file
 from flowrunner.engine import check_files
 from flowrunner.graph import Checked
 from flowrunner.registry import Registry, shipped
 
 CASES = Path(__file__).resolve().parent / "cases"
-SHIPPED = f"{shipped('nodes').parent}/"
+REFERENCE = Path(__file__).resolve().parent / "reference"
+PACKAGE = str(shipped("nodes").parent)
 HOW = "if it is meant, run: python -m tests.bless"
 
 
@@ -40,17 +42,22 @@ def check(folder: Path) -> Checked:
 
 def problems(checked: Checked) -> str:
     """The text form of every problem, a line (and a line for its hint) each; files relative to the case."""
-    return "".join(f"{one}\n" for one in checked.problems).replace(SHIPPED, "")
+    return "".join(f"{one}\n" for one in checked.problems).replace(PACKAGE, "FLOWRUNNER")
 
 
-def golden() -> dict[Path, str]:
-    """Every golden file with the text that it should have."""
-    return {folder / "problems.txt": problems(check(folder)) for folder in cases()}
+def told() -> dict[Path, str]:
+    """What ``flowrunner nodes`` and ``flowrunner nodes TYPE`` print."""
+    registry = Registry()
+    texts = {"nodes": reference.listing(registry)}
+    texts |= {f"nodes-{name}": reference.describe(registry, name) for name in registry.names}
+    return {REFERENCE / f"{name}.txt": f"{text}\n" for name, text in texts.items()}
 
 
 def main() -> None:
-    for file, text in golden().items():
+    golden = {folder / "problems.txt": problems(check(folder)) for folder in cases()}
+    for file, text in {**golden, **told()}.items():
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(exist_ok=True)
             file.write_text(text, encoding="utf-8")
             print(f"wrote {file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}")
 

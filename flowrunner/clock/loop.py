@@ -49,6 +49,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._timers: TimerQueue[asyncio.TimerHandle] = TimerQueue()
         self._foreign = 0
         self._made = 0
+        self._quiet: list[asyncio.Future[None]] = []
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         threads = concurrent.futures.ThreadPoolExecutor()
         self._threads: concurrent.futures.Executor = threads
@@ -103,6 +104,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _turn(self, idle: bool) -> bool:
         """Once per turn of the loop: jump if it is idle, hand it the timers that are due. True: wait for threads."""
         first = self._timers.first()
+        if idle and not self._foreign and self._quiet and (first is None or first > self.now):
+            for waiter in self._quiet:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._quiet.clear()
+            return False
         if idle and not self._foreign:
             if first is None:
                 raise VirtualDeadlock(self._why_stuck())
@@ -110,6 +117,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         due = self._timers.take_due(self.now)
         self._ready.extend(due)
         return idle and not due
+
+    async def quiet(self) -> None:
+        """Return when nothing can run any more at this instant: all that is left waits for time, or for nothing."""
+        waiter = self.create_future()
+        self._quiet.append(waiter)
+        await waiter
 
     # ---- work in threads --------------------------------------------------------------------------------
 

@@ -23,13 +23,24 @@ class Leaf:
     mark: Mark
     style: str = ""
     """"" for plain text, else the quote or block sign that it is written with."""
+    straight: bool = False
+    """Written on one line, character for character as its text: without escapes and folds."""
+    raw: str = ""
+    """The text as it is written, where a ``${…}`` in it was replaced."""
     substituted: str = ""
     """The name of the variable that the whole leaf came from, or ""."""
-    secret: bool = False
+    secrets: tuple[str, ...] = ()
+    """The values in it that must not be shown."""
+    broken: bool = False
+    """A problem is reported already; whatever else could be said of the value would be noise."""
 
     def mark_at(self, offset: int) -> Mark:
-        """The place of a character inside a one-line scalar."""
-        if self.style in ("|", ">") or self.substituted:
+        """The place of a character of the text; of the whole value where that cannot be told."""
+        return self.mark if self.raw else self.mark_in_raw(offset)
+
+    def mark_in_raw(self, offset: int) -> Mark:
+        """The place of a character of the text as it is written."""
+        if not self.straight:
             return self.mark
         return Mark(self.mark.line, self.mark.column + offset + len(self.style))
 
@@ -41,6 +52,8 @@ class Branch:
     mark: Mark
     items: dict[str, Tree] = field(default_factory=dict)
     keys: dict[str, Mark] = field(default_factory=dict)
+    broken: bool = False
+    """Keys of it could not be read, so that nothing can be called missing."""
 
 
 @dataclass(slots=True)
@@ -49,6 +62,7 @@ class Items:
 
     mark: Mark
     items: list[Tree] = field(default_factory=list)
+    broken: bool = False
 
 
 Tree: TypeAlias = Leaf | Branch | Items
@@ -64,6 +78,8 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
     """Values that came from ``${secret:…}``: masked in every output."""
+    veiled: dict[Mark, tuple[str, ...]] = field(default_factory=dict)
+    """Where values stand that hold a secret: what is said there must not quote it, not even in parts."""
 
     def report(
         self,
@@ -74,7 +90,11 @@ class Document:
         path: str = "",
         hint: str = "",
         severity: Severity = "error",
+        quotes: bool = True,
     ) -> None:
+        """Add a problem. ``quotes``: the text may hold (parts of) the value that stands at ``mark``."""
+        if quotes and any(_quotes(f"{message} {hint}", secret) for secret in self.veiled.get(mark, ())):
+            message, hint = "the value here is refused; what it is stays secret", ""
         self.problems.append(
             Problem(
                 file=self.file,
@@ -87,6 +107,15 @@ class Document:
                 severity=severity,
             )
         )
+
+
+def _quotes(text: str, secret: str) -> bool:
+    """Whether ``text`` holds any four characters of ``secret`` in a row, as they are or as a repr spells them."""
+    for spelled in (secret, repr(secret)[1:-1]):
+        size = min(4, len(spelled))
+        if any(spelled[start : start + size] in text for start in range(len(spelled) - size + 1)):
+            return True
+    return False
 
 
 def find(tree: Tree, path: list[Step]) -> Tree:
@@ -102,12 +131,18 @@ def find(tree: Tree, path: list[Step]) -> Tree:
 
 
 def mark_of(root: Branch, path: list[Step]) -> Mark:
-    """Where the value at ``path`` begins; for a mapping, where its key stands."""
-    parent = find(root, path[:-1]) if path else root
-    tree = find(parent, path[-1:]) if path else root
-    if not isinstance(tree, Leaf) and isinstance(parent, Branch) and path and path[-1] in parent.keys:
-        return parent.keys[str(path[-1])]
-    return tree.mark
+    """Where the value at ``path`` begins; for a map, a list or nothing, where its key stands. What is not there is at
+    the deepest part that is."""
+    tree: Tree = root
+    mark = root.mark
+    for step in path:
+        below = find(tree, [step])
+        if below is tree:
+            break
+        bare = not isinstance(below, Leaf) or not (below.text or below.style)
+        mark = tree.keys[str(step)] if isinstance(tree, Branch) and bare else below.mark
+        tree = below
+    return mark
 
 
 def spell(path: list[Step]) -> str:

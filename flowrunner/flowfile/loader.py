@@ -7,16 +7,19 @@ is ninety, so plain scalars are resolved here by the YAML 1.2 core schema (yaml.
 from __future__ import annotations
 
 import re
-from typing import cast
+from typing import Protocol, cast
 
 import yaml
 
 from flowrunner.errors import Mark
 from flowrunner.flowfile.document import Branch, Document, Items, Leaf, Step, Tree, spell
+from flowrunner.flowfile.syntax import report_characters, report_syntax
 
 MAX_NODES = 200_000
 """A file that unfolds to more values than this (aliases of aliases) is refused."""
 MAX_DEPTH = 60
+SUSPICIOUS = 400
+"""Brackets in a file, or columns of a line, from which on its depth is measured before it is composed."""
 
 _INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z", re.ASCII)
@@ -28,6 +31,9 @@ _CONSTANTS: dict[str, bool | None] = {
 }
 
 
+_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
+
 class _Loader(yaml.CSafeLoader):
     """Composes without resolving: every untagged scalar stays text."""
 
@@ -35,15 +41,16 @@ class _Loader(yaml.CSafeLoader):
 
 
 def scalar(text: str) -> str | int | float | bool | None:
-    """A plain scalar's value by the YAML 1.2 core schema. ValueError for .inf, .nan and absurdly long numbers."""
+    """A plain scalar's value by the YAML 1.2 core schema. ValueError for .inf, .nan and integers beyond 64 bits."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if _NOT_FINITE.match(text):
         raise ValueError(f"{text} is not a finite number")
     if _INT.match(text):
-        if len(text) > 40:
-            raise ValueError("a number of more than 40 digits")
-        return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+        number = (int(text, 0) if text[:2] in ("0x", "0o") else int(text)) if len(text) <= 70 else 1 << 64
+        if not -(1 << 63) <= number < 1 << 64:
+            raise ValueError(f"{text[:40]}{'…' if len(text) > 40 else ''} does not fit in 64 bits")
+        return number
     if _FLOAT.match(text):
         value = float(text)
         if value in (float("inf"), float("-inf")):
@@ -55,13 +62,18 @@ def scalar(text: str) -> str | int | float | bool | None:
 def load(text: str, file: str) -> Document:
     """Parse one file. Whatever is wrong is in ``problems`` of the result; the tree holds what could be read."""
     document = Document(file, text, Branch(Mark()))
+    text = text.removeprefix("\ufeff")
     try:
-        root = yaml.compose(text.removeprefix("\ufeff"), _Loader)
+        too_deep = _too_deep(text)
+        if too_deep is not None:
+            document.report(too_deep, "syntax", "nested too deep", hint="is a bracket not closed?")
+            return document
+        root = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
-        _syntax_problem(document, error)
+        report_syntax(document, error)
         return document
-    except yaml.YAMLError as error:  # characters that YAML does not allow
-        document.report(Mark(), "syntax", " ".join(str(error).split()))
+    except (yaml.YAMLError, UnicodeEncodeError):
+        report_characters(document)
         return document
     if not isinstance(root, yaml.MappingNode):
         document.report(
@@ -77,31 +89,64 @@ def load(text: str, file: str) -> Document:
     return document
 
 
-def _mark(mark: yaml.Mark) -> Mark:
-    return Mark(mark.line + 1, mark.column + 1)
+def _too_deep(text: str) -> Mark | None:
+    """Where the file nests deeper than any flow does. libyaml's composer would recurse until the process dies.
+
+    Only asked of texts that could: a level takes a bracket, or a column of its line.
+    """
+    if text.count("[") + text.count("{") < SUSPICIOUS and max(map(len, text.splitlines()), default=0) < SUSPICIOUS:
+        return None
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return _mark(event.start_mark)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return None
+
+
+class _Place(Protocol):
+    """Where libyaml saw something, counted from 0."""
+
+    @property
+    def line(self) -> int: ...
+
+    @property
+    def column(self) -> int: ...
+
+
+def _mark(mark: _Place | None) -> Mark:
+    return Mark() if mark is None else Mark(mark.line + 1, mark.column + 1)
 
 
 class _Builder:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.count = 0
+        self.full = False
         self.open: set[int] = set()  # nodes being built: an alias to one of them is a cycle
 
     def build(self, node: yaml.Node, path: list[Step]) -> Tree:
         mark = _mark(node.start_mark)
         self.count += 1
         if self.count > MAX_NODES or len(path) > MAX_DEPTH or id(node) in self.open:
-            if self.count <= MAX_NODES or self.count == MAX_NODES + 1:
-                what = "an alias that contains itself" if id(node) in self.open else "nested too deep or too large"
-                self.document.report(mark, "syntax", what, path=spell(path))
-            return Leaf(None, "", mark)
-        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rsplit(":", 1)[1] not in (
-            "str",
-            "map",
-            "seq",
-        ):
+            if id(node) in self.open:
+                self.document.report(mark, "syntax", "this alias stands inside of what it repeats", path=spell(path))
+            elif not self.full:
+                self.full = True
+                deep = len(path) > MAX_DEPTH
+                self.document.report(
+                    mark, "syntax", "nested too deep" if deep else "the file unfolds to too much here",
+                    path="" if deep else spell(path), hint="" if deep else "aliases (*name) that hold aliases multiply",
+                )  # fmt: skip
+            return Leaf(None, "", mark, broken=True)
+        tagged = node.tag not in _TAGS
+        if tagged:
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
             self.document.report(
-                mark, "tag", f"the tag {node.tag.rsplit(':', 1)[-1]!r} is not part of the flow format", path=spell(path),
+                mark, "tag", f"the tag {tag!r} is not part of the flow format", path=spell(path),
                 hint="remove it; quote the value if it is text",
             )  # fmt: skip
         self.open.add(id(node))
@@ -110,23 +155,30 @@ class _Builder:
                 return self.branch(node, mark, path)
             if isinstance(node, yaml.SequenceNode):
                 items = [self.build(child, [*path, index]) for index, child in enumerate(node.value)]
+                if node.flow_style:
+                    self.cut_in_list(items, path)
                 return Items(mark, items)
-            return self.leaf(cast(yaml.ScalarNode, node), mark, path)
+            leaf = self.leaf(cast(yaml.ScalarNode, node), mark, path)
+            leaf.broken = leaf.broken or tagged
+            return leaf
         finally:
             self.open.discard(id(node))
 
     def leaf(self, node: yaml.ScalarNode, mark: Mark, path: list[Step]) -> Leaf:
-        if node.style:
-            return Leaf(node.value, node.value, mark, node.style)
+        start, end, style = node.start_mark, node.end_mark, node.style or ""
+        straight = start.line == end.line and end.column - start.column == len(node.value) + 2 * len(style)
+        if style:
+            return Leaf(node.value, node.value, mark, style, straight)
         try:
-            return Leaf(scalar(node.value), node.value, mark)
+            return Leaf(scalar(node.value), node.value, mark, straight=straight)
         except ValueError as error:
             self.document.report(mark, "number", str(error), path=spell(path))
-            return Leaf(0, node.value, mark)
+            return Leaf(0, node.value, mark, broken=True)
 
     def branch(self, node: yaml.MappingNode, mark: Mark, path: list[Step]) -> Branch:
         branch = Branch(mark)
         merged: list[Tree] = []
+        cut = _Cut(None, path)
         for key_node, value_node in node.value:
             key_mark = _mark(key_node.start_mark)
             if not isinstance(key_node, yaml.ScalarNode):
@@ -134,13 +186,15 @@ class _Builder:
                     key_mark, "syntax", "a key must be text", path=spell(path),
                     hint="a value that begins with ${…} inside {} or [] must be quoted",
                 )  # fmt: skip
+                branch.broken = True
                 continue
             key = key_node.value
             if key == "<<" and not key_node.style:
                 merged.append(self.build(value_node, path))
                 continue
-            if self.split_expression(node, key_node, value_node, path):
+            if node.flow_style and _is_bare(key_node, value_node) and cut.take(key):
                 continue
+            self.report_cut(cut)
             if key in branch.keys:
                 first = branch.keys[key]
                 self.document.report(
@@ -149,7 +203,9 @@ class _Builder:
                 )  # fmt: skip
                 continue
             branch.keys[key] = key_mark
-            branch.items[key] = self.build(value_node, [*path, key])
+            value = branch.items[key] = self.build(value_node, [*path, key])
+            cut = _Cut(value, [*path, key])
+        self.report_cut(cut)
         self.merge(branch, merged, path)
         return branch
 
@@ -158,78 +214,65 @@ class _Builder:
         for tree in merged:
             for source in tree.items if isinstance(tree, Items) else [tree]:
                 if not isinstance(source, Branch):
-                    self.document.report(source.mark, "syntax", "'<<' takes a map or a list of maps", path=spell(path))
+                    branch.broken = True
+                    if not (isinstance(source, Leaf) and source.broken):
+                        self.document.report(
+                            source.mark, "syntax", "'<<' takes a map or a list of maps", path=spell(path),
+                            hint="write <<: *name, where &name marks a map",
+                        )  # fmt: skip
                     continue
+                branch.broken = branch.broken or source.broken
                 for key, value in source.items.items():
                     if key not in branch.items:
                         branch.items[key] = value
                         branch.keys[key] = source.keys[key]
 
-    def split_expression(
-        self, node: yaml.MappingNode, key: yaml.ScalarNode, value: yaml.Node, path: list[Step]
-    ) -> bool:
+    def cut_in_list(self, items: list[Tree], path: list[Step]) -> None:
+        cut = _Cut(None, path)
+        for index, item in enumerate(items):
+            if isinstance(item, Leaf) and not item.style and cut.take(item.text):
+                item.broken = True
+                continue
+            self.report_cut(cut)
+            cut = _Cut(item, [*path, index])
+        self.report_cut(cut)
+
+    def report_cut(self, cut: _Cut) -> None:
         """``{when: max(a, b) > 3}`` reads as two keys: say what happened instead of 'unknown option'."""
-        whole = isinstance(value, yaml.ScalarNode) and value.value == "" and not value.style
-        if not (node.flow_style and whole and not key.style and key.value.count(")") > key.value.count("(")):
-            return False
+        if not cut.parts or cut.leaf is None:
+            return
+        cut.leaf.broken = True
+        text = ", ".join([cut.leaf.text, *cut.parts])
+        quoted = f"'{text}'" if '"' in text else f'"{text}"'
         self.document.report(
-            _mark(key.start_mark), "unquoted-expression",
-            f"{key.value!r} looks like the rest of an expression that was cut at its comma", path=spell(path),
-            hint="inside {} and [] an expression with a comma must be quoted",
+            cut.leaf.mark, "unquoted-expression", "this is cut at its comma", path=spell(cut.path),
+            hint=f"inside {{}} and [] an expression with a comma must be quoted: {quoted}",
         )  # fmt: skip
+
+
+class _Cut:
+    """A plain text inside ``{}`` or ``[]`` with an open parenthesis, and what stands behind its commas."""
+
+    def __init__(self, value: Tree | None, path: list[Step]) -> None:
+        self.leaf = value if isinstance(value, Leaf) and not value.style else None
+        self.path = path
+        self.parts: list[str] = []
+        self.depth = _depth(self.leaf.text) if self.leaf else 0
+
+    def take(self, text: str) -> bool:
+        """Whether ``text`` is the next part of it."""
+        if self.depth <= 0:
+            return False
+        self.parts.append(text)
+        self.depth += _depth(text)
         return True
 
 
-def _syntax_problem(document: Document, error: yaml.MarkedYAMLError) -> None:
-    """libyaml stops at the first mistake; say what people meant where it is one of the usual ones."""
-    at = error.problem_mark or error.context_mark
-    mark = Mark(at.line + 1, at.column + 1) if at else Mark()
-    lines = document.text.splitlines()
-    line = lines[mark.line - 1] if mark.line <= len(lines) else ""
-    before = line[: mark.column - 1]
-    message, hint = f"{error.problem or error}", ""
-    if "\t" in line[: mark.column] and not line[: mark.column].replace("\t", "").strip():
-        column = line.index("\t") + 1
-        document.report(
-            Mark(mark.line, column),
-            "tab",
-            "a tab is used for indentation",
-            hint="YAML indents with spaces only",
-        )
-        return
-    substitution = re.search(r"[{,\[][^'\"#]*\$\{[^'\"]*", line)
-    if substitution is not None and ("expected" in message or "mapping" in message):
-        column = line.index("${", substitution.start()) + 1
-        document.report(
-            Mark(mark.line, column), "unquoted-substitution", "a ${…} inside {} or [] is not quoted",
-            hint=f"write \"{_whole_substitution(line, column - 1)}\"",
-        )  # fmt: skip
-        return
-    if "mapping values are not allowed" in message:
-        message, hint = "a ':' where none can be", "check the indentation, or quote the text that holds ': '"
-    elif "could not find expected ':'" in message:
-        message, hint = "a key without ':'", "write 'key: value'; is a line above not closed or not indented?"
-    elif "cannot start any token" in message:
-        message, hint = (
-            f"{line[mark.column - 1 : mark.column]!r} cannot begin a value",
-            "put the text in quotes",
-        )
-    elif "did not find expected key" in message or "block mapping" in message:
-        message, hint = "this line does not fit the indentation above it", "align it with its neighbours"
-    elif "did not find expected ',' or" in message:
-        message, hint = "a '{' or '[' is not closed, or a comma is missing", _context(error)
-    elif "unexpected end of stream" in message or "found unexpected" in message:
-        hint = "a quote is not closed" if before.count('"') % 2 or "quoted" in str(error.context) else ""
-    elif "undefined alias" in message:
-        hint = "an anchor is written '&name' before its first '*name'"
-    document.report(mark, "syntax", message, hint=hint)
+def _depth(text: str) -> int:
+    """Parentheses that it opens and does not close."""
+    return text.count("(") - text.count(")")
 
 
-def _context(error: yaml.MarkedYAMLError) -> str:
-    at = error.context_mark
-    return f"it begins at line {at.line + 1}, column {at.column + 1}" if at else ""
-
-
-def _whole_substitution(line: str, start: int) -> str:
-    end = line.find("}", start)
-    return line[start : end + 1] if end > 0 else "${NAME}"
+def _is_bare(key: yaml.ScalarNode, value: yaml.Node) -> bool:
+    """A key without quotes, ``:`` and value."""
+    return not key.style and isinstance(value, yaml.ScalarNode) and value.value == "" and not value.style

@@ -14,16 +14,34 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from flowrunner.errors import Mark, did_you_mean
+from flowrunner.errors import did_you_mean
 from flowrunner.flowfile.document import Branch, Document, Items, Leaf, Step, Tree, spell
 from flowrunner.flowfile.loader import scalar
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SECRET = re.compile(r"secret:([A-Za-z0-9._-]+)", re.ASCII)
+_BRACES = re.compile(r"\$\{|\}")
 SECRETS_FOLDER = "FLOWRUNNER_SECRETS"
 """Environment variable that names the folder of ``${secret:name}`` files; default ``/run/secrets``."""
+MAX_DEFAULTS = 10
+"""Defaults may hold defaults, down to here."""
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a variable's name says that its value must not be shown."""
+    return any(word in name.upper() for word in ("PASSWORD", "SECRET", "TOKEN", "KEY", "CREDENTIAL"))
+
+
+def substitute(document: Document, environment: Mapping[str, str]) -> None:
+    """Replace every ``${…}`` in ``document`` in place; problems are added to it.
+
+    ``vars`` come first, in their order, and may use the environment and earlier vars. A variable that
+    is missing is reported once per place, and its leaf is broken: nothing more is said of it.
+    """
+    _Substituter(document, environment).run()
 
 
 class _Bad(Exception):
@@ -33,21 +51,26 @@ class _Bad(Exception):
         self.code, self.message, self.hint = code, message, hint
 
 
-def substitute(document: Document, environment: Mapping[str, str]) -> None:
-    """Replace every ``${…}`` in ``document`` in place; problems are added to it.
+class _Silent(Exception):
+    """It failed because of something that is reported already."""
 
-    ``vars`` come first, in their order, and may use the environment and earlier vars. A variable that
-    is missing is reported once per place, and its leaf stays text so that the rest is still checked.
-    """
-    _Substituter(document, environment).run()
+
+@dataclass(slots=True)
+class _Filled:
+    """A text with everything put in."""
+
+    text: str
+    variable: str = ""
+    """What the whole text came from, when it was one substitution."""
+    secrets: list[str] = field(default_factory=list)
+    ok: bool = True
 
 
 class _Substituter:
     def __init__(self, document: Document, environment: Mapping[str, str]) -> None:
         self.document = document
         self.environment = environment
-        self.vars: dict[str, str] = {}
-        self.missing_secret = False
+        self.vars: dict[str, Leaf] = {}
 
     def run(self) -> None:
         root = self.document.root
@@ -57,7 +80,7 @@ class _Substituter:
                 own.items[name] = self.tree(tree, ["vars", name])
                 leaf = own.items[name]
                 if isinstance(leaf, Leaf):
-                    self.vars[name] = leaf.text
+                    self.vars[name] = leaf
         for name, tree in root.items.items():
             if name != "vars":
                 root.items[name] = self.tree(tree, [name])
@@ -68,10 +91,15 @@ class _Substituter:
         if isinstance(tree, Items):
             items = [self.tree(item, [*path, index]) for index, item in enumerate(tree.items)]
             return Items(tree.mark, items)
-        branch = Branch(tree.mark)
+        branch = Branch(tree.mark, broken=tree.broken)
         for raw, value in tree.items.items():
             mark = tree.keys[raw]
-            key = self.put_in(raw, mark, [*path, raw])[0]
+            key = raw
+            if "${" in raw:
+                filled = self.fill(Leaf(raw, raw, mark), [*path, raw])
+                key = filled.text
+                branch.broken = branch.broken or not filled.ok
+                self.document.secrets.update(filled.secrets)  # a key has no place of its own to hide it
             if key in branch.keys:
                 first = branch.keys[key]
                 self.document.report(
@@ -86,74 +114,94 @@ class _Substituter:
     def leaf(self, leaf: Leaf, path: list[Step]) -> Leaf:
         if not isinstance(leaf.value, str) or "${" not in leaf.value:
             return leaf
-        text, whole, secret, ok = self.put_in(leaf.value, leaf.mark, path)
-        value: str | int | float | bool | None = text
-        if whole and ok:
+        filled = self.fill(leaf, path)
+        value: str | int | float | bool | None = filled.text
+        if filled.variable and filled.ok and filled.text:
             try:
-                value = scalar(text) if text else text
+                value = scalar(filled.text)
             except ValueError:
-                value = text
-        if secret and text:
-            self.document.secrets.add(text)
-        return Leaf(value, text, leaf.mark, leaf.style, whole if ok else "?", secret)
+                value = filled.text
+        if filled.secrets:
+            self.document.veiled[leaf.mark] = tuple(filled.secrets)
+        return Leaf(
+            value, filled.text, leaf.mark, leaf.style, leaf.straight, leaf.text, filled.variable,
+            tuple(filled.secrets), broken=not filled.ok,
+        )  # fmt: skip
 
-    def put_in(self, text: str, mark: Mark, path: list[Step]) -> tuple[str, str, bool, bool]:
-        """The text with everything put in; the variable's name when it was one substitution; secret; ok."""
-        if "${" not in text:
-            return text, "", False, True
+    def fill(self, leaf: Leaf, path: list[Step]) -> _Filled:
+        """The text of ``leaf`` with everything put in. Each part that fails is reported at its own place."""
+        filled = _Filled("")
         out: list[str] = []
-        at, secret, ok, names = 0, False, True, []
-        while (start := text.find("${", at)) >= 0:
-            if start > 0 and text[start - 1] == "$":
-                out.append(text[at : start - 1] + "${")
-                at = start + 2
+        names: list[str] = []
+        for literal, body, at in _parts(leaf.text):
+            out.append(literal)
+            if at < 0:
                 continue
-            out.append(text[at:start])
-            end = _closing(text, start)
-            if end < 0:
-                self.document.report(
-                    mark, "substitution", f"a ${{ is not closed in {text!r}", path=spell(path),
-                    hint="write ${NAME} or ${NAME:-default}; a literal ${ is written $${",
-                )  # fmt: skip
-                return text, "?", secret, False
-            body = text[start + 2 : end]
             try:
-                value, is_secret = self.resolve(body)
-            except _Bad as bad:
-                self.document.report(mark, bad.code, bad.message, path=spell(path), hint=bad.hint)
-                value, is_secret, ok = text[start : end + 1], False, False
-            names.append(body)
-            secret = secret or is_secret
-            out.append(value)
-            at = end + 1
-        whole = len(names) == 1 and text == f"${{{names[0]}}}"
-        name = re.split(r":[-?]", names[0])[0] if whole else ""
-        return "".join([*out, text[at:]]), name, secret, ok
+                if body is None:
+                    raise _Bad(
+                        "substitution", f"a ${{ is not closed in {leaf.text!r}",
+                        "write ${NAME} or ${NAME:-default}; a literal ${ is written $${",
+                    )  # fmt: skip
+                names.append(body)
+                out.append(self.resolve(body, filled.secrets))
+            except (_Bad, _Silent) as bad:
+                filled.ok = False
+                if isinstance(bad, _Bad):
+                    place = leaf.mark_in_raw(at)
+                    self.document.report(place, bad.code, bad.message, path=spell(path), hint=bad.hint, quotes=False)
+        filled.text = "".join(out) if filled.ok else leaf.text
+        if len(names) == 1 and leaf.text == f"${{{names[0]}}}":
+            filled.variable = re.split(r":[-?]", names[0])[0]
+        return filled
 
-    def resolve(self, body: str) -> tuple[str, bool]:
+    def resolve(self, body: str, secrets: list[str], depth: int = 0) -> str:
+        """The value of one ``${body}``; what of it must not be shown is added to ``secrets``."""
         if match := _SECRET.fullmatch(body):
-            return self.secret(match[1]), True
+            value = self.secret(match[1])
+            self.document.secrets.add(value)
+            secrets += [value] if value else []
+            return value
         match = _NAME.match(body)
         rest = body[match.end() :] if match else ""
         if match is None or rest[:2] not in ("", ":-", ":?"):
             hint = "write ${NAME}, ${NAME:-default}, ${NAME:?message} or ${secret:name}"
             if match and rest.startswith("-"):
                 hint = f"a default is written ${{{match[0]}:{rest}}}"
-            raise _Bad("substitution", f"${{{body}}} is not a substitution", hint)
+            raise _Bad("substitution", f"${{{body[:60]}}} is not a substitution", hint)
         name = match[0]
-        value = self.lookup(name)
-        if value:
-            return value, False
+        found = self.lookup(name, secrets)
+        if found:
+            return found
         if rest.startswith(":-"):
-            return self.put_in_default(rest[2:]), False
+            return self.default(rest[2:], secrets, depth + 1)
         if rest.startswith(":?"):
             raise _Bad("missing-variable", f"{name} is not set: {rest[2:] or 'it is required'}")
-        if value is None:
+        if found is None:
             raise self.missing(name)
-        return value, False
+        return found
 
-    def lookup(self, name: str) -> str | None:
-        return self.environment.get(name) if name.isupper() else self.vars.get(name)
+    def lookup(self, name: str, secrets: list[str]) -> str | None:
+        if not name.isupper():
+            leaf = self.vars.get(name)
+            if leaf is not None and leaf.broken:
+                raise _Silent
+            secrets += leaf.secrets if leaf else ()
+            return leaf.text if leaf else None
+        value = self.environment.get(name)
+        if value and any("\ud800" <= char <= "\udfff" for char in value):  # bytes that os.environ could not decode
+            raise _Bad("encoding", f"the value of {name} is not UTF-8 text", "set it as UTF-8")
+        if value and looks_secret(name):
+            secrets.append(value)
+        return value
+
+    def default(self, text: str, secrets: list[str], depth: int) -> str:
+        """A default may hold further substitutions: ``${A:-${B:-x}}``."""
+        if depth > MAX_DEFAULTS:
+            raise _Bad("substitution", f"more than {MAX_DEFAULTS} defaults inside each other")
+        return "".join(
+            literal + ("" if body is None else self.resolve(body, secrets, depth)) for literal, body, _ in _parts(text)
+        )
 
     def missing(self, name: str) -> _Bad:
         if name.isupper():
@@ -165,19 +213,6 @@ class _Substituter:
             return _Bad("missing-variable", f"there is no var {name!r}", hint)
         return _Bad("substitution", f"{name!r} mixes upper and lower case", "environment: UPPER_CASE; var: lower_case")
 
-    def put_in_default(self, text: str) -> str:
-        """A default may hold further substitutions: ``${A:-${B:-x}}``."""
-        if "${" not in text:
-            return text
-        out, at = [], 0
-        while (start := text.find("${", at)) >= 0:
-            end = _closing(text, start)
-            if end < 0:
-                break
-            out += [text[at:start], self.resolve(text[start + 2 : end])[0]]
-            at = end + 1
-        return "".join([*out, text[at:]])
-
     def secret(self, name: str) -> str:
         folder = Path(self.environment.get(SECRETS_FOLDER) or "/run/secrets")
         if name.startswith("."):
@@ -188,21 +223,33 @@ class _Substituter:
             reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "not UTF-8 text"
             raise _Bad(
                 "secret", f"the secret {name!r} cannot be read: {reason}",
-                f"put it as a file into {folder}, or name the folder by {SECRETS_FOLDER}",
+                f"it is a file in the folder {folder}; {SECRETS_FOLDER} names another folder",
             ) from None  # fmt: skip
+
+
+def _parts(text: str) -> list[tuple[str, str | None, int]]:
+    """(literal text, body of the ``${…}`` behind it or None if it never ends, where that begins or -1 at the end)."""
+    parts: list[tuple[str, str | None, int]] = []
+    literal, at = "", 0
+    while (start := text.find("${", at)) >= 0:
+        if start > at and text[start - 1] == "$":
+            literal += text[at : start - 1] + "${"
+            at = start + 2
+            continue
+        literal += text[at:start]
+        end = _closing(text, start)
+        if end < 0:
+            return [*parts, (literal, None, start)]
+        parts.append((literal, text[start + 2 : end], start))
+        literal, at = "", end + 1
+    return [*parts, (literal + text[at:], None, -1)]
 
 
 def _closing(text: str, start: int) -> int:
     """The index of the ``}`` that closes the ``${`` at ``start``, or -1."""
-    depth, at = 0, start
-    while at < len(text):
-        if text.startswith("${", at):
-            depth += 1
-            at += 2
-            continue
-        if text[at] == "}":
-            depth -= 1
-            if depth == 0:
-                return at
-        at += 1
+    depth = 0
+    for match in _BRACES.finditer(text, start):
+        depth += 1 if match[0] == "${" else -1
+        if depth == 0:
+            return match.start()
     return -1

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from flowrunner.errors import Problem
-from flowrunner.flowfile import load, substitute
+from flowrunner.flowfile import Branch, Document, Items, Leaf, Tree, find, load, mark_of, substitute
 from flowrunner.graph.build import Head, Part, read_head, read_parts
 from flowrunner.graph.model import ERROR_PORT, FlowHead, Graph, GraphNode, Wire
 from flowrunner.graph.names import Shapes
-from flowrunner.graph.wiring import Link, in_order, wire_up
+from flowrunner.graph.wiring import UNREADABLE, Link, in_order, wire_up
 from flowrunner.logs import MASK, Secrets
 from flowrunner.node import RetryPolicy
 from flowrunner.registry import Registry
@@ -33,30 +33,44 @@ def check_flows(texts: Mapping[str, str], environment: Mapping[str, str], regist
     documents = [load(text, file) for file, text in texts.items()]
     heads: list[Head] = []
     parts: dict[str, Part] = {}
+    flows: dict[str, list[str]] = {}
     for document in documents:
         if document.problems and not document.root.items:
+            flows[UNREADABLE] = []
             continue
         substitute(document, environment)
         head = read_head(document)
         _claim_name(head, heads)
         heads.append(head)
+        flows[head.name] = []
         for part in read_parts(head, registry):
             parts[part.address] = part
-    wiring = wire_up(parts)
+            flows[head.name].append(part.id)
+    wiring = wire_up(parts, flows)
     order = in_order(parts, wiring)
     shapes = Shapes(parts, wiring)
     for address in order:
         shapes.visit(address)
     _check_claims(parts[address] for address in order)
-    problems = sorted((one for document in documents for one in document.problems), key=lambda one: one.order)
-    if any(one.severity == "error" for one in problems):
-        return Checked(None, problems)
     secrets = {value for document in documents for value in document.secrets}
     secrets |= {ref.text for part in parts.values() for ref in part.refs if ref.kind == "secret" and ref.text}
     mask = Secrets(secrets)
+    problems = _problems(documents, mask)
+    if any(one.severity == "error" for one in problems):
+        return Checked(None, problems)
     nodes = {address: _node(parts[address], shapes, wiring.links[address], mask) for address in order}
     _feed(nodes)
     return Checked(Graph({head.name: _head(head, mask) for head in heads}, nodes, wiring.disabled, secrets), problems)
+
+
+def _problems(documents: list[Document], secrets: Secrets) -> list[Problem]:
+    """All, in order of place and without secrets. What an alias repeats is one mistake, said once."""
+    found: dict[tuple[str, int, int, str, str], Problem] = {}
+    for one in sorted((one for document in documents for one in document.problems), key=lambda one: one.order):
+        message, hint, path = secrets.mask(one.message), secrets.mask(one.hint), secrets.mask(one.path)
+        clean = msgspec.structs.replace(one, message=message, hint=hint, path=path)
+        found.setdefault((one.file, one.line, one.column, one.code, message), clean)
+    return list(found.values())
 
 
 def _feed(nodes: dict[str, GraphNode]) -> None:
@@ -74,7 +88,7 @@ def _claim_name(head: Head, heads: list[Head]) -> None:
             mark = head.document.root.items["flow"].mark
             head.document.report(
                 mark, "duplicate-flow", f"the flow {head.name!r} is here twice", path="flow",
-                hint=f"the first is {other.document.file}",
+                hint=f"the first is in {other.document.file}",
             )  # fmt: skip
             head.name = f"{head.name} ({head.document.file})"
     if not head.name:
@@ -85,25 +99,26 @@ def _check_claims(parts: Iterable[Part]) -> None:
     """Things that only one node may have."""
     owners: dict[str, Part] = {}
     for part in parts:
-        for claim in part.node.claims() if part.node else ():
+        for claim in part.claims:
             owner = owners.setdefault(claim, part)
             if owner is not part:
                 kind, _, what = claim.partition(":")
+                path = [*part.path, kind] if kind in part.data else part.path
                 part.report(
-                    part.mark, "claim", f"{what!r} is taken: two nodes cannot have one {kind}", part.path,
-                    f"the other is {owner.id!r} at {owner.document.file}:{owner.mark.line}",
+                    mark_of(part.document.root, path), "claim", f"{what!r} is taken: two nodes cannot have one {kind}",
+                    path, f"the other is {owner.id!r} at {owner.document.file}:{owner.mark.line}",
                 )  # fmt: skip
 
 
 def _head(head: Head, secrets: Secrets) -> FlowHead:
     digest = hashlib.sha256(head.document.text.encode()).hexdigest()[:16]
-    shown = _masked(head.vars, secrets)
+    shown = _masked(head.vars, head.document.root.items.get("vars"), secrets)
     return FlowHead(head.name, head.document.file, head.title, head.timezone, shown, digest)
 
 
 def _shown(part: Part, secrets: Secrets) -> dict[str, Any]:
     """The node's data without its secrets: whole where an option is one, and wherever one stands in a text."""
-    data: dict[str, Any] = _masked(part.data, secrets)
+    data: dict[str, Any] = _masked(part.data, find(part.document.root, part.path), secrets)
     for ref in part.refs:
         if ref.kind == "secret" and ref.text:
             at: Any = data
@@ -113,11 +128,19 @@ def _shown(part: Part, secrets: Secrets) -> dict[str, Any]:
     return data
 
 
-def _masked(value: Any, secrets: Secrets) -> Any:
+def _masked(value: Any, tree: Tree | None, secrets: Secrets) -> Any:
+    """``value`` as it may be shown; ``tree`` knows which leaves hold secrets, however short these are."""
     if isinstance(value, dict):
-        return {secrets.mask(key): _masked(one, secrets) for key, one in value.items()}
+        below = tree.items if isinstance(tree, Branch) else {}
+        return {secrets.mask(key): _masked(one, below.get(key), secrets) for key, one in value.items()}
     if isinstance(value, list):
-        return [_masked(one, secrets) for one in value]
+        items = tree.items if isinstance(tree, Items) else [None] * len(value)
+        return [_masked(one, item, secrets) for one, item in zip(value, items, strict=True)]
+    if isinstance(tree, Leaf) and tree.secrets:
+        if not isinstance(value, str) or value in tree.secrets:
+            return MASK
+        for one in sorted(tree.secrets, key=len, reverse=True):
+            value = value.replace(one, MASK)
     return secrets.mask(value) if isinstance(value, str) else value
 
 

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import Any, NamedTuple, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
 from flowrunner.errors import Mark, did_you_mean
-from flowrunner.flowfile import Branch, Document, FlowFile, Leaf, find, is_name, mark_of, spell, zone_of
+from flowrunner.flowfile import Branch, Document, FlowFile, Items, Leaf, Tree, find, is_name, mark_of, spell, zone_of
 from flowrunner.flowfile.document import Step
 from flowrunner.message import JSON
 from flowrunner.node import Node
 from flowrunner.registry import BrokenType, Envelope, NodeType, Registry
-from flowrunner.schema import Ref, bind, decode, schema_of
+from flowrunner.schema import Form, Ref, bind, decode, schema_of
+
+T = TypeVar("T")
+HEAD = Form(schema_of(FlowFile))
+ENVELOPE = frozenset(one.encode_name for one in msgspec.structs.fields(Envelope))
+NOT_ITS_OWN = ("type", "from", "enabled", "note")
+"""Of a node's data what may change while the node stays the same."""
+
+
+class Input(NamedTuple):
+    """One text under ``from``, as it is written."""
+
+    text: str
+    mark: Mark
+    path: list[Step]
 
 
 @dataclass(slots=True)
@@ -32,8 +47,13 @@ class Part:
     envelope: Envelope | None = None
     data: dict[str, Any] = field(default_factory=dict)
     refs: list[Ref] = field(default_factory=list)
+    inputs: list[Input] = field(default_factory=list)
+    enabled: bool = True
+    claims: list[str] = field(default_factory=list)
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     vars: dict[str, JSON] = field(default_factory=dict)
+    open: bool = False
+    """Something of its inputs or vars is broken: names that are not known cannot be called wrong."""
 
     @property
     def address(self) -> str:
@@ -44,18 +64,27 @@ class Part:
         """Option → the variable that it was wholly taken from."""
         tree = find(self.document.root, self.path)
         leaves = tree.items.items() if isinstance(tree, Branch) else ()
-        return {
-            name: one.substituted for name, one in leaves if isinstance(one, Leaf) and one.substituted[:1].isalpha()
-        }
+        return {name: one.substituted for name, one in leaves if isinstance(one, Leaf) and one.substituted}
 
     @property
     def digest(self) -> str:
         assert self.kind is not None  # noqa: S101  (only parts that became nodes are asked)
-        text = msgspec.json.encode([self.kind.name, self.kind.code_hash, self.data, self.vars], order="sorted")
-        return hashlib.sha256(text).hexdigest()[:16]
+        own = {name: value for name, value in self.data.items() if name not in NOT_ITS_OWN}
+        known = [self.kind.name, self.kind.code_hash, own, self.vars, self.zone.key]
+        return hashlib.sha256(msgspec.json.encode(known, order="sorted")).hexdigest()[:16]
 
     def report(self, mark: Mark, code: str, message: str, path: list[Step], hint: str = "", **more: Any) -> None:
         self.document.report(mark, code, message, path=spell(path), hint=hint, **more)
+
+    def ask(self, question: str, call: Callable[[], T]) -> T | None:
+        """What a node type's own code says. Where it fails, the type is broken, and the program is not."""
+        assert self.kind is not None  # noqa: S101  (only parts with a type are asked)
+        try:
+            return call()
+        except Exception as error:
+            message = f"{self.kind.file}: {question} failed: {type(error).__name__}: {error}"
+            self.report(self.mark, "broken-type", message, self.path, "this is a mistake in the node type")
+            return None
 
 
 @dataclass(slots=True)
@@ -67,22 +96,35 @@ class Head:
     title: str | dict[str, str] | None = None
     timezone: str = "UTC"
     vars: dict[str, JSON] = field(default_factory=dict)
+    vars_broken: bool = False
 
 
 def read_head(document: Document) -> Head:
-    """Bind the top of a file."""
-    bound = bind(document, [], schema_of(FlowFile), "a flow")
-    named = document.root.items.get("flow")
+    """Bind the top of a file. What is right of it counts, also where something else is wrong."""
+    root = document.root
+    bound = bind(document, [], HEAD, "a flow")
+    named = root.items.get("flow")
     name = named.text if isinstance(named, Leaf) and is_name(named.text) else ""
-    data = bound.data or {}
-    head = Head(document, name, data.get("title"), data.get("timezone", "UTC"), data.get("vars", {}))
-    try:
-        zone_of(head.timezone)
-    except ValueError as error:
-        leaf = find(document.root, ["timezone"])
-        document.report(leaf.mark, "timezone", str(error), path="timezone", hint="like Europe/Vienna or UTC")
-        head.timezone = "UTC"
+    head = Head(document, name, (bound.data or {}).get("title"))
+    own = root.items.get("vars", Branch(root.mark))
+    for var, leaf in own.items.items() if isinstance(own, Branch) else ():
+        if isinstance(leaf, Leaf) and not leaf.broken and leaf.value is not None:
+            head.vars[var] = leaf.value
+    head.vars_broken = own.broken or not isinstance(own, Branch) or len(head.vars) < len(own.items)
+    zone = root.items.get("timezone")
+    if isinstance(zone, Leaf) and isinstance(zone.value, str) and not zone.broken:
+        try:
+            head.timezone = zone_of(zone.value).key
+        except ValueError as error:
+            hint = _zone_like(zone.value) or "write it like Europe/Vienna or UTC"
+            document.report(zone.mark, "timezone", str(error), path="timezone", hint=hint)
     return head
+
+
+def _zone_like(name: str) -> str:
+    zones = sorted(available_timezones())
+    by_city = [zone for zone in zones if zone.rpartition("/")[2].casefold() == name.casefold().replace(" ", "_")]
+    return f"did you mean {by_city[0]!r}?" if by_city else did_you_mean(name, zones)
 
 
 def read_parts(head: Head, registry: Registry) -> list[Part]:
@@ -90,61 +132,107 @@ def read_parts(head: Head, registry: Registry) -> list[Part]:
     nodes = head.document.root.items.get("nodes")
     if not isinstance(nodes, Branch):
         return []
-    return [_read(head, id, registry) for id in nodes.items]  # noqa: A001
+    return [_read(head, id, tree, nodes.keys[id], registry) for id, tree in nodes.items.items()]  # noqa: A001
 
 
-def _read(head: Head, id: str, registry: Registry) -> Part:  # noqa: A002
-    document = head.document
+def _read(head: Head, id: str, tree: Tree, mark: Mark, registry: Registry) -> Part:  # noqa: A002
     path: list[Step] = ["nodes", id]
-    mark = mark_of(document.root, path)
-    part = Part(document, head.name, id, path, mark, zone=zone_of(head.timezone), vars=head.vars)
+    part = Part(head.document, head.name, id, path, mark, zone=zone_of(head.timezone), vars=head.vars)
+    part.open = head.vars_broken
     if not is_name(id):
         hint = "small letters, digits and single dashes, like battery-north"
         if "." in id:
             hint += "; '.' is kept for ports"
         part.report(mark, "node-id", f"{id!r} cannot be a node id", path, hint)
-    tree = find(document.root, path)
     if not isinstance(tree, Branch):
-        part.report(mark, "type", "a node is a map of options", path, "write 'type: …' below it")
+        if not tree.broken:
+            known = isinstance(tree, Leaf) and tree.text in registry.names
+            what = f"write 'type: {tree.text if known and isinstance(tree, Leaf) else '…'}' below it"
+            part.report(mark_of(head.document.root, path), "type", "a node is a map of options", path, what)
         return part
+    _read_wires(part, tree)
     part.kind = _type_of(part, tree, registry)
-    if part.kind is None:
-        return part
-    bound = bind(document, path, part.kind.schema(), part.kind.name)
+    if part.kind is not None:
+        _bind(part, part.kind)
+    return part
+
+
+def _read_wires(part: Part, tree: Branch) -> None:
+    """``from`` and ``enabled`` count also in a node that has a mistake elsewhere."""
+    enabled = tree.items.get("enabled")
+    part.enabled = not (isinstance(enabled, Leaf) and enabled.value is False)
+    given = tree.items.get("from")
+    path: list[Step] = [*part.path, "from"]
+    several = isinstance(given, Items)
+    for index, one in enumerate(given.items if isinstance(given, Items) else [given]):
+        if isinstance(one, Leaf) and isinstance(one.value, str) and not one.broken:
+            part.inputs.append(Input(one.value, one.mark, [*path, index] if several else path))
+        elif one is not None:
+            part.open = True
+
+
+def _bind(part: Part, kind: NodeType) -> None:
+    document, path = part.document, part.path
+    bound = bind(document, path, kind.form, kind.name)
     part.refs = bound.refs
     if bound.data is None:
-        return part
+        return
     part.data = bound.data
-    envelope_keys = {one.encode_name for one in msgspec.structs.fields(Envelope)}
-    part.envelope = decode({key: value for key, value in bound.data.items() if key in envelope_keys}, Envelope)
-    options = {key: value for key, value in bound.data.items() if key not in envelope_keys}
+    own = {key: value for key, value in bound.data.items() if key in ENVELOPE}
+    options = {key: value for key, value in bound.data.items() if key not in ENVELOPE}
     try:
-        node = part.kind.cls(id, decode(options, part.kind.cls.Options))
+        part.envelope = decode(own, Envelope)
+        decoded = decode(options, kind.cls.Options)
     except msgspec.ValidationError as error:  # the schema lets through what the type does not: say it all the same
-        part.report(mark, "value", str(error), path)
-        return part
-    faults = list(node.check())
+        part.report(part.mark, "value", str(error), path)
+        return
+    node = part.ask(f"{kind.cls.__name__}()", lambda: kind.cls(part.id, decoded))
+    if node is None:
+        return
+    faults = part.ask("check()", lambda: list(node.check()))
+    if faults is None:
+        return
     for fault in faults:
-        place: list[Step] = [*path, *(step for step in fault.option.split(".") if step)]
+        place = [*path, *_steps(find(document.root, path), fault.option)]
         part.report(mark_of(document.root, place), "contradiction", fault.message, place, fault.hint)
-    if not faults:
-        part.node = node
-    return part
+    claims = [] if faults else part.ask("claims()", lambda: list(node.claims()))
+    if not faults and claims is not None:
+        part.node, part.claims = node, claims
+
+
+def _steps(tree: Tree, option: str) -> list[Step]:
+    """The way to an option that a fault names by dots; keys may hold dots themselves (topics)."""
+    if not option:
+        return []
+    if isinstance(tree, Branch):
+        for key in tree.items:
+            if option == key or option.startswith(f"{key}."):
+                return [key, *_steps(tree.items[key], option[len(key) + 1 :])]
+    first, _, rest = option.partition(".")
+    if isinstance(tree, Items) and first.isdigit() and int(first) < len(tree.items):
+        return [int(first), *_steps(tree.items[int(first)], rest)]
+    return [first, *(step for step in rest.split(".") if step)]
 
 
 def _type_of(part: Part, tree: Branch, registry: Registry) -> NodeType | None:
     leaf = tree.items.get("type")
+    path: list[Step] = [*part.path, "type"]
     if leaf is None:
-        part.report(part.mark, "missing-option", "'type' is missing", part.path, "`flowrunner nodes` lists the types")
+        if not tree.broken:
+            hint = "write 'type: …'; `flowrunner nodes` lists the types"
+            part.report(part.mark, "missing-option", "'type' is missing", part.path, hint)
         return None
     if not isinstance(leaf, Leaf) or not isinstance(leaf.value, str):
-        part.report(leaf.mark, "type", "a node type is a name", [*part.path, "type"])
+        if not leaf.broken:
+            part.report(mark_of(part.document.root, path), "type", "a node type is a name", path)
+        return None
+    if leaf.broken:
         return None
     try:
         return registry.get(leaf.value)
     except KeyError:
         hint = did_you_mean(leaf.value, registry.names) or "`flowrunner nodes` lists the types"
-        part.report(leaf.mark, "unknown-type", f"unknown node type {leaf.value!r}", [*part.path, "type"], hint)
+        part.report(leaf.mark, "unknown-type", f"unknown node type {leaf.value!r}", path, hint)
     except BrokenType as error:
-        part.report(leaf.mark, "broken-type", str(error), [*part.path, "type"])
+        part.report(leaf.mark, "broken-type", str(error), path)
     return None

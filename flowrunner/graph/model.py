@@ -82,9 +82,3 @@ class Graph:
     disabled: dict[str, str]
     """Address → why the node does not run."""
     secrets: set[str] = field(default_factory=set)
-
-    def readers(self, address: str, port: str) -> list[Wire]:
-        """The wires that leave a node by a port."""
-        return [
-            wire for node in self.nodes.values() for wire in node.wires if (wire.source, wire.port) == (address, port)
-        ]

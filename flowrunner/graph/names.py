@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from flowrunner.errors import did_you_mean
 from flowrunner.expression import ExpressionError, Names, check, parse
 from flowrunner.graph.build import Part
@@ -9,7 +11,9 @@ from flowrunner.graph.model import ERROR_PORT, ERROR_SHAPE
 from flowrunner.graph.wiring import Link, Parts, Wiring
 from flowrunner.schema import Ref
 from flowrunner.shape import ANYTHING, Shape, union
-from flowrunner.template import BUILT_IN, Text
+from flowrunner.template import BUILT_IN, TemplateError, Text
+
+_SUBSTITUTED = re.compile(r"\$\{(\w+)[^}]*\}")
 
 
 class Shapes:
@@ -26,18 +30,28 @@ class Shapes:
         part = self.parts[address]
         shapes = [shape for link in self.wiring.links[address] if (shape := self._along(part, link)) is not None]
         incoming = self.incoming[address] = union(shapes)
+        if part.open:
+            incoming = Shape(incoming.fields, open=True)
+        gone = self._missing_sources(part) if part.refs else ""
         for ref in part.refs:
-            _check_ref(part, ref, incoming, self._missing_sources(part))
+            _check_ref(part, ref, incoming, gone)
         if part.node is None:
             self.outgoing[address] = None
             return
+        outgoing = self.outgoing[address] = part.ask("emits()", lambda: self._emitted(part, incoming))
+        for ref in part.refs:
+            if ref.kind == "key":
+                leaving = union((outgoing or {}).values())
+                _check_template(part, ref, leaving, "leaves here")
+
+    def _emitted(self, part: Part, incoming: Shape) -> dict[str, Shape]:
+        assert part.node is not None  # noqa: S101  (asked above)
         try:
             emitted = part.node.emits(incoming)
         except ValueError as error:  # what the node cannot do with what comes in
             part.report(part.mark, "contradiction", str(error), part.path)
             emitted = ANYTHING
-        by_port = dict.fromkeys(part.node.ports, emitted) if isinstance(emitted, Shape) else dict(emitted)
-        self.outgoing[address] = by_port
+        return dict.fromkeys(part.node.ports, emitted) if isinstance(emitted, Shape) else dict(emitted)
 
     def _along(self, part: Part, link: Link) -> Shape | None:
         ports = self.outgoing.get(link.wire.source)
@@ -54,13 +68,12 @@ class Shapes:
                 message = f"{source.id!r} has no port {link.wire.port!r}"
             hint = did_you_mean(link.wire.port, known) or f"ports: {', '.join(known)}"
             part.report(link.mark, "unknown-port", message, link.path, hint)
-            return None
+            return ANYTHING
         return ports[link.wire.port]
 
     def _missing_sources(self, part: Part) -> str:
         """A sentence about disabled inputs, for a field that might have come from there."""
-        given = part.envelope.from_ if part.envelope else None
-        names = [given] if isinstance(given, str) else given or []
+        names = [one.text for one in part.inputs]
         gone = [name for name in names if f"{part.flow}/{name.partition('.')[0]}" in self.wiring.disabled]
         return f"{', '.join(map(repr, gone))} would feed it, but does not run" if gone else ""
 
@@ -71,21 +84,27 @@ def _check_ref(part: Part, ref: Ref, incoming: Shape, gone: str) -> None:
             hint = did_you_mean(ref.text, incoming.fields) or gone or _listing(incoming)
             part.report(ref.mark, "unknown-field", f"no field {ref.text!r} comes in", ref.path, hint)
     elif ref.kind == "input":
-        given = part.envelope.from_ if part.envelope else None
-        inputs = [given] if isinstance(given, str) else given or []
-        if part.envelope is not None and ref.text not in inputs:
+        inputs = [one.text for one in part.inputs]
+        if ref.text not in inputs and not part.open:
             hint = did_you_mean(ref.text, inputs) or f"inputs: {', '.join(inputs)}"
             part.report(ref.mark, "unknown-input", f"{ref.text!r} is not in this node's 'from'", ref.path, hint)
     elif ref.kind in ("condition", "formula"):
         _check_expression(part, ref, incoming)
     elif ref.kind == "template":
-        _check_template(part, ref, incoming)
+        _check_template(part, ref, incoming, "comes in")
 
 
 def _check_expression(part: Part, ref: Ref, incoming: Shape) -> None:
-    if "${" in ref.text:
-        hint = "inside an expression a var is just its name; define it under vars: and write the name"
-        part.report(ref.mark, "substitution", "an expression holds no ${…}", ref.path, hint)
+    raw = ref.leaf.raw if ref.leaf else ""
+    if raw:
+        name = _SUBSTITUTED.search(raw)
+        hint = "define a var under vars: and write its name"
+        if name:
+            word = name[1].lower()
+            hint = f"write just {word}"
+            hint += "" if name[1].islower() else f", and at the top of the file vars: {{{word}: {name[0]}}}"
+        mark = ref.leaf.mark_in_raw(raw.find("${")) if ref.leaf else ref.mark
+        part.report(mark, "substitution", "an expression holds no ${…}", ref.path, hint)
         return
     try:
         names = Names(incoming.fields, incoming.open, part.vars)
@@ -97,17 +116,20 @@ def _check_expression(part: Part, ref: Ref, incoming: Shape) -> None:
         part.report(mark, f"expression-{found.code}", found.message, ref.path, found.hint)
 
 
-def _check_template(part: Part, ref: Ref, incoming: Shape) -> None:
+def _check_template(part: Part, ref: Ref, shape: Shape, where: str) -> None:
     try:
-        names = Text(ref.text).names
-    except ValueError as error:
-        part.report(ref.mark, "template", str(error), ref.path, "a literal brace is written twice: {{ or }}")
+        places = Text(ref.text).places
+    except TemplateError as error:
+        mark = ref.leaf.mark_at(error.offset) if ref.leaf else ref.mark
+        hint = "a place is a field's name, like {soc_percent}; a literal brace is written twice: {{ or }}"
+        part.report(mark, "template", str(error), ref.path, hint)
         return
-    known = [*incoming.fields, *BUILT_IN]
-    for name in names:
-        if name not in known and not incoming.open:
-            hint = did_you_mean(name, known) or _listing(incoming)
-            part.report(ref.mark, "unknown-field", f"no field {name!r} comes in", ref.path, hint)
+    known = [*shape.fields, *BUILT_IN]
+    for name, offset in places.items():
+        if name not in known and not shape.open:
+            hint = did_you_mean(name, known) or _listing(shape)
+            mark = ref.leaf.mark_at(offset) if ref.leaf else ref.mark
+            part.report(mark, "unknown-field", f"no field {name!r} {where}", ref.path, hint)
 
 
 def _listing(incoming: Shape) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flowrunner.errors import Mark, did_you_mean
-from flowrunner.flowfile import Items, Step, find
+from flowrunner.flowfile import Step
 from flowrunner.graph.build import Part
 from flowrunner.graph.model import Wire
 
 Parts = dict[str, Part]
+Flows = dict[str, list[str]]
+"""Flow → the ids of its nodes."""
+UNREADABLE = ""
+"""In place of the name of a flow whose file could not be read."""
+SHOWN_NODES = 12
 
 
 @dataclass(slots=True)
@@ -31,56 +35,58 @@ class Wiring:
     disabled: dict[str, str] = field(default_factory=dict)
 
 
-def wire_up(parts: Parts) -> Wiring:
+def wire_up(parts: Parts, flows: Flows) -> Wiring:
     """Resolve every reference to a node; problems go to the parts' documents."""
     wiring = Wiring()
     for address, part in parts.items():
-        wiring.links[address] = [
-            link
-            for text, mark, path, optional in _written(part)
-            if (link := _resolve(part, text, mark, path, optional, parts)) is not None
-        ]
+        links = wiring.links[address] = []
+        seen: dict[Wire, Mark] = {}
+        for text, mark, path in part.inputs:
+            link = _resolve(part, text, mark, path, True, parts, flows)
+            if link is None:
+                part.open = True
+            elif link.wire in seen:
+                first = seen[link.wire]
+                hint = f"the first is at line {first.line}, column {first.column}"
+                part.report(mark, "duplicate-input", f"{text!r} is read twice", path, hint)
+            else:
+                seen[link.wire] = mark
+                links.append(link)
+        for ref in part.refs:
+            if ref.kind == "wire":
+                link = _resolve(part, ref.text, ref.mark, ref.path, False, parts, flows)
+                if link is None:
+                    part.open = True
+                else:
+                    links.append(link)
         _check_arity(part)
     _disable(parts, wiring)
     return wiring
 
 
-def _written(part: Part) -> Iterator[tuple[str, Mark, list[Step], bool]]:
-    """Every text of a node that names another: ``from``, and options of the kind "wire"."""
-    path: list[Step] = [*part.path, "from"]
-    given = part.data.get("from")
-    tree = find(part.document.root, path)
-    if isinstance(given, str):
-        yield given, tree.mark, path, True
-    elif isinstance(given, list):
-        for index, text in enumerate(given):
-            mark = tree.items[index].mark if isinstance(tree, Items) else tree.mark
-            yield text, mark, [*path, index], True
-    for ref in part.refs:
-        if ref.kind == "wire":
-            yield ref.text, ref.mark, ref.path, False
-
-
-def _resolve(part: Part, text: str, mark: Mark, path: list[Step], optional: bool, parts: Parts) -> Link | None:
+def _resolve(
+    part: Part, text: str, mark: Mark, path: list[Step], optional: bool, parts: Parts, flows: Flows
+) -> Link | None:
     flow, slash, rest = text.rpartition("/")
     flow = flow if slash else part.flow
     name, _, port = rest.partition(".")
     source = parts.get(f"{flow}/{name}")
     if source is None:
-        flows = {known.flow for known in parts.values()}
-        if slash and flow not in flows:
+        if flow in flows or not slash:
+            known = flows.get(flow, ())
+            hint = did_you_mean(name, known)
+            prefix = f"{flow}/" if slash else ""
+            if hint and (slash or port):
+                hint = f"{hint[:-2].replace(chr(39), chr(39) + prefix, 1)}{'.' + port if port else ''}'?"
+            if not hint and len(known) <= SHOWN_NODES:
+                hint = f"nodes here: {', '.join(one for one in known if one != part.id or slash)}"
+            part.report(mark, "unknown-node", f"there is no node {text!r}", path, hint)
+        elif UNREADABLE not in flows:  # else it may be in a file that cannot be read yet
             hint = did_you_mean(flow, flows) or f"flows here: {', '.join(sorted(flows))}"
             part.report(mark, "unknown-flow", f"there is no flow {flow!r}", path, hint)
-            return None
-        known = [one.id for one in parts.values() if one.flow == flow]
-        hint = did_you_mean(name, known)
-        prefix = f"{flow}/" if slash else ""
-        if hint and (slash or port):
-            hint = f"{hint[:-2].replace(chr(39), chr(39) + prefix, 1)}{'.' + port if port else ''}'?"
-        part.report(mark, "unknown-node", f"there is no node {text!r}", path, hint)
         return None
     if source is part:
-        part.report(mark, "cycle", f"{part.id!r} reads from itself", path)
+        part.report(mark, "cycle", f"{part.id!r} reads from itself", path, "messages must not come back; remove this")
         return None
     return Link(
         Wire(source.address, port or "out", part.address, text if port else f"{text}.out"), mark, path, optional
@@ -90,7 +96,7 @@ def _resolve(part: Part, text: str, mark: Mark, path: list[Step], optional: bool
 def _check_arity(part: Part) -> None:
     if part.kind is None or part.envelope is None:
         return
-    if part.kind.cls.inputs == "required" and not part.envelope.from_:
+    if part.kind.cls.inputs == "required" and not part.inputs:
         part.report(
             part.mark, "missing-input", f"{part.kind.name} needs an input", part.path, "write 'from: <node id>'"
         )
@@ -98,27 +104,20 @@ def _check_arity(part: Part) -> None:
 
 def _disable(parts: Parts, wiring: Wiring) -> None:
     """A disabled node is as if it were not there; a reader that has no other input goes with it."""
+    readers: dict[str, list[str]] = {}
+    for address, links in wiring.links.items():
+        for link in links:
+            if link.optional:
+                readers.setdefault(link.wire.source, []).append(address)
     for address, part in parts.items():
-        if part.envelope is not None and not part.envelope.enabled:
+        if not part.enabled:
             variable = part.variables.get("enabled")
             wiring.disabled[address] = f"{variable} is false" if variable else "enabled: false"
-    changed = True
-    while changed:
-        changed = False
-        for address, links in wiring.links.items():
-            if address in wiring.disabled:
-                continue
-            inputs = [link for link in links if link.optional]
-            gone = [link for link in inputs if link.wire.source in wiring.disabled]
-            if inputs and len(gone) == len(inputs):
-                part, first = parts[address], gone[0]
-                names = " and ".join(dict.fromkeys(repr(parts[link.wire.source].id) for link in gone))
-                wiring.disabled[address] = f"its only input {names} is disabled"
-                part.report(
-                    first.mark, "disabled-input", f"{part.id!r} does not run: its only input {names} is disabled",
-                    first.path, severity="note",
-                )  # fmt: skip
-                changed = True
+    waiting = list(wiring.disabled)
+    while waiting:
+        for reader in readers.get(waiting.pop(0), ()):
+            if reader not in wiring.disabled and _goes_too(parts, wiring, reader):
+                waiting.append(reader)  # noqa: PERF401  (the loop above takes it from there)
     for address, links in wiring.links.items():
         if address in wiring.disabled:
             continue
@@ -133,6 +132,20 @@ def _disable(parts: Parts, wiring: Wiring) -> None:
                     link.path, f"enable it, or disable {part.id!r} too",
                 )  # fmt: skip
         wiring.links[address] = [link for link in links if link.wire.source not in wiring.disabled]
+
+
+def _goes_too(parts: Parts, wiring: Wiring, address: str) -> bool:
+    """Whether every input of a node is disabled. Then it does not run either, and a note says so."""
+    part = parts[address]
+    inputs = [link for link in wiring.links[address] if link.optional]
+    if part.open or any(link.wire.source not in wiring.disabled for link in inputs):
+        return False
+    names = " and ".join(dict.fromkeys(repr(parts[link.wire.source].id) for link in inputs))
+    which = f"its only input {names} is disabled" if " and " not in names else f"its inputs {names} are disabled"
+    wiring.disabled[address] = which
+    first = inputs[0]
+    part.report(first.mark, "disabled-input", f"{part.id!r} does not run: {which}", first.path, severity="note")
+    return True
 
 
 def in_order(parts: Parts, wiring: Wiring) -> list[str]:
@@ -154,7 +167,7 @@ def in_order(parts: Parts, wiring: Wiring) -> list[str]:
                     stack.append((source, iter(wiring.links[source])))
                     break
                 if state[source] == 1:
-                    _report_cycle(parts, [one for one, _ in stack], link)
+                    _report_cycle(parts, wiring, [one for one, _ in stack], link)
             else:
                 state[address] = 2
                 order.append(address)
@@ -162,10 +175,15 @@ def in_order(parts: Parts, wiring: Wiring) -> list[str]:
     return order
 
 
-def _report_cycle(parts: Parts, stack: list[str], link: Link) -> None:
+def _report_cycle(parts: Parts, wiring: Wiring, stack: list[str], link: Link) -> None:
     """The stack goes from readers to sources; people read wires the other way."""
     circle = [*stack[stack.index(link.wire.source) :], link.wire.source][::-1]
-    names = [parts[address].id for address in circle]
+    several = len({parts[address].flow for address in circle}) > 1
+    names = []
+    for address, reader in zip(circle, [*circle[1:], ""], strict=True):
+        ports = [one.wire.port for one in wiring.links.get(reader, ()) if one.wire.source == address]
+        port = f".{ports[0]}" if ports and "out" not in ports else ""
+        names.append(f"{address if several else parts[address].id}{port}")
     part = parts[link.wire.reader]
     part.report(
         link.mark, "cycle", f"a cycle: {' → '.join(names)}", link.path, "messages must not come back; cut one of these"

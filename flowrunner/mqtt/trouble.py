@@ -61,6 +61,9 @@ def _cause(error: BaseException | None, settings: Settings) -> str:
     match error:
         case None | ConnectionResetError() | BrokenPipeError():
             hint = "" if settings.address.tls else "; if its port speaks TLS, write mqtts://"
+            if settings.address.tls and settings.cert_file is None:
+                # TLS 1.3 says so after the handshake, and a reset can overtake the words
+                hint = "; if it asks for a client certificate, give it by cert_file and key_file"
             return f"the broker closed the connection without an answer{hint}"
         case ssl.SSLCertVerificationError():
             return f"the broker's certificate is not trusted ({error.verify_message}); give its authority by ca_file"

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
 from flowrunner.clock import Timer
-from flowrunner.errors import FlowrunnerError
+from flowrunner.errors import FlowrunnerError, Reject
 from flowrunner.expression import Program, compile_expression, parse
 from flowrunner.graph import ERROR_PORT
 from flowrunner.http import Response
 from flowrunner.message import JSON, FieldInfo, Instant, Message, Origin, Quality
+from flowrunner.runtime.letters import shown, too_large
 from flowrunner.runtime.logs import NodeLog
 from flowrunner.runtime.state import NodeState
 from flowrunner.runtime.worker import Worker
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from flowrunner.runtime import Runtime
 
 T = TypeVar("T")
-ERROR_PAYLOAD_CAP = 4096
-"""Characters of an offending payload that an error message carries."""
+PAYLOAD_CAP = 1 << 20
+"""Characters of JSON, roughly, that a new message may hold. Everything on its way is kept in memory, the newest
+message of every port for good; a larger payload belongs in a file or a database, and its name in the message."""
 
 
 class NodeContext:
@@ -37,19 +39,18 @@ class NodeContext:
         self.zone: ZoneInfo = spec.zone
         self.vars: Mapping[str, JSON] = spec.vars
         self.incoming: Shape = spec.incoming
+        self.inputs = frozenset(wire.name for wire in spec.wires)
         self.feeds = spec.feeds
         self.log = NodeLog(spec.address, runtime.clock)
-        self.state = NodeState(runtime.store, spec.flow, spec.node, runtime.state_changed)
-        if self.state.lost:
-            self.log.warning("starts without its kept state: %s", self.state.lost)
         self._runtime = runtime
         self._worker = worker
         self._timers: dict[tuple[str, str], Timer] = {}
+        self.state = NodeState(runtime.store, spec.flow, spec.node, runtime.state_changed, self._state_trouble)
         worker.ctx = self
-        worker.set_input = self._set_input
 
-    def _set_input(self, wire: str) -> None:
-        self.input = wire
+    def _state_trouble(self, text: str) -> None:
+        self._worker.counters.error("state", text, self.now())
+        self.log.error("its kept state: %s", text)
 
     # ---- time ------------------------------------------------------------------------------------------------
 
@@ -63,6 +64,8 @@ class NodeContext:
         if self._worker.on_timer is None:
             raise FlowrunnerError(f"{self.address} sets a timer but has no on_timer")
         self.cancel_timer(name, key)
+        if self._worker.closing:
+            return
         slot = (name, key)
 
         def fire() -> None:
@@ -76,6 +79,10 @@ class NodeContext:
         timer = self._timers.pop((name, key), None)
         if timer is not None:
             timer.cancel()
+        elif self._worker.due:  # its time has come, but not its turn
+            due = self._worker.due
+            for one in [one for one in due if one[:2] == (name, key)]:
+                due.remove(one)
 
     def cancel_timers(self) -> None:
         """At the end of the run."""
@@ -97,6 +104,8 @@ class NodeContext:
         fields: dict[str, FieldInfo] | None = None,
         meta: dict[str, JSON] | None = None,
     ) -> Message:
+        if too_large(payload, PAYLOAD_CAP):
+            raise Reject("too-large", f"the payload is larger than {PAYLOAD_CAP} characters of JSON")
         now = self.now()
         return Message(
             payload=payload,
@@ -112,28 +121,46 @@ class NodeContext:
         )
 
     async def emit(self, message: Message, port: str = "out") -> None:
-        await self._worker.send(port, self._worker.stamp_own(message))
+        try:
+            stamped = self._stamped(message, port)
+        except Reject as error:
+            self._runtime.rejected(self._worker, error.code, error.reason, message)
+        else:
+            await self._worker.out.send(port, stamped)
 
     def offer(self, message: Message, port: str = "out") -> bool:
-        return self._worker.offer(port, self._worker.stamp_own(message))
+        return self._worker.out.offer(port, self._stamped(message, port))
+
+    def _stamped(self, message: Message, port: str) -> Message:
+        """What a node sends by itself: it has its root, or comes from the message that is being processed."""
+        out, cause = self._worker.out, self._worker.message
+        out.check(port)
+        if message.root is None and cause is not None:
+            return out.stamp(message, cause.root, cause.path)
+        return out.stamp(message, message.root, message.path)
 
     def error(self, code: str, reason: str, message: Message | None = None) -> None:
-        self._worker.counters.error(code, reason, self.now())
-        if not self._worker.readers.get(ERROR_PORT):
-            return
-        about = message.payload if message is not None else None
-        if len(repr(about)) > ERROR_PAYLOAD_CAP:
-            about = repr(about)[:ERROR_PAYLOAD_CAP] + "…"
-        payload = {"node": self.id, "code": code, "reason": reason, "message": about}
+        self.report(code, reason, message)
+
+    def report(self, code: str, reason: str, message: Message | None) -> bool:
+        """Count an error and send its record by the error port: whether somebody there took it."""
+        counters, out = self._worker.counters, self._worker.out
         now = self.now()
+        counters.error(code, reason, now)
+        if not out.readers[ERROR_PORT]:
+            return False
+        about = shown(message.payload) if message is not None else None
+        payload = {"node": self.id, "code": code, "reason": reason, "message": about}
         if message is not None:
-            out = message.derive(payload, at=now, received_at=now, fields=None, meta=None)
-            out = self._worker.stamp(out, message.root, message.path)
+            record = message.derive(payload, at=now, received_at=now, fields=None, meta=None)
+            record = out.stamp_unkeyed(record, message.root, message.path)
         else:
-            position = f"error:{now}:{sum(self._worker.counters.errors.values())}"
-            out = self._worker.stamp_own(self.message(payload, position=position))
-        if not self._worker.offer(ERROR_PORT, out):
+            record = self.message(payload, position=f"error:{now}:{sum(counters.errors.values())}")
+            record = out.stamp_unkeyed(record, record.root, None)
+        took, full = out.spare(ERROR_PORT, record)
+        for _ in range(full):
             self.drop("error-port-full")
+        return took > 0
 
     def drop(self, reason: str) -> None:
         dropped = self._worker.counters.dropped
@@ -143,6 +170,7 @@ class NodeContext:
 
     def connected(self, state: bool, reason: str = "") -> None:
         counters = self._worker.counters
+        self._worker.life.away = False
         if state:
             if counters.connected is False:
                 self.log.info("connected again")

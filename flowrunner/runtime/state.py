@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import msgspec
 
@@ -14,16 +14,25 @@ T = TypeVar("T")
 
 
 class NodeState:
-    """One JSON value per key. What was set since the last commit may be lost in a crash."""
+    """One JSON value per key. What was set since the last commit may be lost in a crash.
 
-    def __init__(self, store: Store, flow: str, node: Node, changed: Callable[[NodeState], None]) -> None:
+    ``trouble`` is told, in a sentence, what of it could not be kept, taken over or read.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        flow: str,
+        node: Node,
+        changed: Callable[[NodeState], None],
+        trouble: Callable[[str], None],
+    ) -> None:
         self._store, self._flow, self._id, self._version = store, flow, node.id, node.state_version
         self._changed = changed
+        self._trouble = trouble
         self._raw: dict[str, bytes] = {}
         self._values: dict[str, object] = {}
-        self._dirty: set[str] = set()
-        self.lost = ""
-        """Why an older state could not be taken over, or ""."""
+        self._dirty: dict[str, None] = {}
         self._load(node)
 
     def _load(self, node: Node) -> None:
@@ -32,23 +41,42 @@ class NodeState:
             self._raw = dict(found.entries)
             return
         migrate: Callable[[Any, int], object] | None = getattr(node, "migrate", None)
+        versions = f"it is of version {found.version}, this type knows {self._version}"
         if migrate is None:
-            self.lost = f"its kept state has version {found.version}, this type knows {self._version}"
-            self._store.drop_state(self._flow, self._id)
+            self._forget(f"{versions}: dropped, the node starts without it")
             return
-        for key, raw in found.entries.items():
-            self._raw[key] = msgspec.json.encode(migrate(msgspec.json.decode(raw), found.version))
-        self._dirty |= set(self._raw)
-        self._changed(self)
+        try:
+            for key, raw in found.entries.items():
+                value = migrate(msgspec.json.decode(raw), found.version)
+                if value is not None:
+                    self._raw[key] = msgspec.json.encode(value)
+        except Exception as error:  # the type's own code: one node's defect must not keep the others from starting
+            self._raw.clear()
+            why = f"its migrate failed ({type(error).__name__}: {error})"
+            self._forget(f"{versions}, and {why}: dropped, the node starts without it")
+            return
+        for key in found.entries:
+            self._mark(key)
+
+    def _forget(self, why: str) -> None:
+        self._store.drop_state(self._flow, self._id)
+        self._trouble(why)
 
     def get(self, key: str, kind: type[T]) -> T | None:
         value = self._values.get(key)
         if value is not None:
-            return value if isinstance(value, kind) else msgspec.convert(value, kind)
-        raw = self._raw.pop(key, None)
+            plain: Any = get_origin(kind) or kind  # dict[str, int] cannot be asked, dict can
+            return value if isinstance(value, plain) else msgspec.convert(value, kind)
+        raw = self._raw.get(key)
         if raw is None:
             return None
-        loaded = msgspec.json.decode(raw, type=kind)
+        try:
+            loaded = msgspec.json.decode(raw, type=kind)
+        except msgspec.MsgspecError as error:
+            del self._raw[key]
+            self._trouble(f"{key!r} cannot be read ({error}): the node goes on without it")
+            return None
+        del self._raw[key]
         self._values[key] = loaded
         return loaded
 
@@ -68,17 +96,17 @@ class NodeState:
     def _mark(self, key: str) -> None:
         if not self._dirty:
             self._changed(self)
-        self._dirty.add(key)
+        self._dirty[key] = None
 
     def commit(self) -> None:
-        """Hand what changed to the store."""
-        if not self._dirty:
-            return
+        """Hand what changed to the store. StoreFailed when it takes no more; all is kept and offered again then."""
         changes: dict[str, bytes | None] = {}
         for key in self._dirty:
-            if key in self._values:
-                changes[key] = msgspec.json.encode(self._values[key])
-            else:
-                changes[key] = self._raw.get(key)
+            try:
+                key.encode()
+                changes[key] = msgspec.json.encode(self._values[key]) if key in self._values else self._raw.get(key)
+            except Exception as error:  # whatever a node's value raises: the other keys are kept all the same
+                self._trouble(f"{key!r} cannot be kept ({type(error).__name__}: {error})")
+        if changes:
+            self._store.save_state(self._flow, self._id, self._version, changes)
         self._dirty.clear()
-        self._store.save_state(self._flow, self._id, self._version, changes)

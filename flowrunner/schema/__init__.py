@@ -1,11 +1,12 @@
 """From typed options to JSON Schema, and from a part of a flow file to checked data."""
 
-from flowrunner.schema.check import Bound, Ref, bind
+from flowrunner.schema.check import Bound, Form, Ref, bind
 from flowrunner.schema.types import (
     Condition,
     FieldName,
     Formula,
     InputName,
+    KeyTemplate,
     NodeName,
     Secret,
     Template,
@@ -17,8 +18,10 @@ __all__ = [
     "Bound",
     "Condition",
     "FieldName",
+    "Form",
     "Formula",
     "InputName",
+    "KeyTemplate",
     "NodeName",
     "Ref",
     "Secret",

@@ -12,9 +12,17 @@ from typing import Annotated, Any, TypeVar, cast
 import msgspec
 from msgspec import Meta
 
+from flowrunner.flowfile.flow import FLOW_NAME, VAR_NAME
 from flowrunner.units import DURATION_PATTERN, RATE_PATTERN, SIZE_PATTERN, Duration, Rate, Size
 
 KIND = "x-flowrunner"
+FIELD_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+FORMS: dict[str, tuple[str, str]] = {
+    FIELD_NAME: ("a field", "letters, digits and underscores; a dash would be a minus in expressions"),
+    FLOW_NAME: ("the name of a flow", "small letters, digits and single dashes, like battery-north"),
+    VAR_NAME: ("the name of a var", "small letters, digits and _, like max_power"),
+}
+"""Pattern → what a text of that form is, and the form in words."""
 T = TypeVar("T")
 
 
@@ -40,6 +48,9 @@ Formula = Annotated[str, _kind("formula", min_length=1)]
 Template = Annotated[str, _kind("template")]
 """Text with ``{field}`` and ``{key}`` places that are filled from a message."""
 
+KeyTemplate = Annotated[str, _kind("key")]
+"""The same, filled from the messages that leave."""
+
 Secret = Annotated[str, _kind("secret")]
 """Never shown: masked in every output."""
 
@@ -53,7 +64,7 @@ CUSTOM: dict[type, dict[str, Any]] = {
 QUANTITIES: dict[str, tuple[type[Duration] | type[Rate] | type[Size], str, tuple[str, ...]]] = {
     "duration": (Duration, DURATION_PATTERN, ("s", "min", "h")),
     "rate": (Rate, RATE_PATTERN, ("/s", "/min")),
-    "size": (Size, SIZE_PATTERN, ("kB", "MB")),
+    "size": (Size, SIZE_PATTERN, ("B", "kB", "MB")),
 }
 """Kind → its type, its pattern, and the units that a person most likely left out."""
 

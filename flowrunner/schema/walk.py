@@ -86,8 +86,10 @@ class _Walk:
         if isinstance(key, inspect.Metadata) and key.extra_json_schema and KIND in key.extra_json_schema:
             schema[f"{KIND}-keys"] = key.extra_json_schema[KIND]
             key = key.type
-        if isinstance(key, inspect.StrType) and key.pattern and not self.editor:
-            schema["propertyNames"] = {"pattern": key.pattern}
+        limits = self.scalar(key) if isinstance(key, inspect.StrType) else {}
+        limits.pop("type", None)
+        if limits and not self.editor:
+            schema["propertyNames"] = limits
         return schema
 
     def scalar(self, kind: inspect.Type) -> Schema:
@@ -133,8 +135,10 @@ def describe(schema: Schema) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(_as_yaml(value) for value in schema["enum"])
     if "anyOf" in schema:
-        branches = dict.fromkeys(describe(branch) for branch in schema["anyOf"] if branch != SUBSTITUTION)
-        return " or ".join(branches)
+        branches = [branch for branch in schema["anyOf"] if branch != SUBSTITUTION]
+        if any(branch.get("type") == "number" for branch in branches):  # every whole number is a number
+            branches = [branch for branch in branches if branch.get("type") != "integer"]
+        return " or ".join(dict.fromkeys(map(describe, branches)))
     names = {
         "integer": "a whole number",
         "number": "a number",
@@ -143,7 +147,16 @@ def describe(schema: Schema) -> str:
         "object": "a map",
         "array": "a list",
     }
-    return names.get(schema.get("type", ""), "any value")
+    return names.get(schema.get("type", ""), "any value") + _bounds(schema)
+
+
+def _bounds(schema: Schema) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    if low is not None:
+        return f" of at least {low}"
+    return "" if high is None else f" of at most {high}"
 
 
 def _as_yaml(value: object) -> str:

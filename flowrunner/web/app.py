@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from starlette.applications import Starlette
@@ -14,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from flowrunner import http
 from flowrunner.engine import Engine
-from flowrunner.http import refusal
+from flowrunner.http import refusal, retry_after
 from flowrunner.web import api, body
 from flowrunner.web.answer import answer, ok
 from flowrunner.web.guard import Guard, KeyCheck
@@ -65,20 +66,21 @@ async def _flow_route(engine: Engine, request: Request) -> Bytes:
     if route is None:
         return _no_route(engine, path)
     raw = b"" if route.method == "GET" else await body.read(request, route.max_body)
-    return answer(
-        await engine.request(
-            route,
-            http.Request(
-                method=request.method,
-                path=path,
-                headers=dict(request.headers),
-                query=dict(request.query_params),
-                body=raw or b"",
-                too_large=raw is None,
-                client=request.client.host if request.client else "",
-            ),
-        )
+    asked = http.Request(
+        method=request.method,
+        path=path,
+        headers=dict(request.headers),
+        query=dict(request.query_params),
+        body=raw or b"",
+        too_large=raw is None,
+        client=request.client.host if request.client else "",
     )
+    try:
+        return answer(await engine.request(route, asked))
+    except asyncio.CancelledError:  # by the server's stop, when its patience is over: this task ends with the answer
+        return answer(
+            refusal(503, "stopping", "this server stops; the flow gave no answer before", headers=retry_after(5))
+        )
 
 
 def _no_route(engine: Engine, path: str) -> Bytes:

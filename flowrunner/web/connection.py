@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from flowrunner.http import refusal
 
 MAX_HEAD = 65_536
-"""Bytes of request line and headers, counted by what a read brings."""
+"""Bytes of request line and headers beyond the first read of them."""
 
 
 class Limits(uvicorn.Config):
@@ -26,7 +26,7 @@ class Connection(HttpToolsProtocol):
 
     config: Limits
     _deadline: asyncio.TimerHandle | None = None
-    _in_head = True
+    _in_head = False
     _head = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -34,26 +34,23 @@ class Connection(HttpToolsProtocol):
         self._arm()
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._arm()
-        super().data_received(data)
-        if self._in_head:
+        self._arm()  # also for what begins no request: empty lines, one by one
+        if self._in_head:  # what came with the line that began it is not counted: one read is bounded anyway
             self._head += len(data)
-            if self._head > MAX_HEAD and not self.transport.is_closing():
-                self._refuse(431, "too-large", f"the request line and headers are larger than {MAX_HEAD} bytes")
+        super().data_received(data)
+        if self._in_head and self._head > MAX_HEAD and not self.transport.is_closing():
+            self._refuse(431, "too-large", f"the request line and headers are larger than {MAX_HEAD} bytes")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._head = True, 0
-        self._arm()
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        self._in_head, self._head = False, 0
+        self._in_head = False
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._in_head = True
         self._disarm()
 
     def connection_lost(self, exc: Exception | None) -> None:

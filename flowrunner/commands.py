@@ -1,0 +1,189 @@
+"""What the commands do, and what a person reads when one cannot."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from flowrunner.errors import FlowrunnerError, Problem, UsageError
+from flowrunner.registry import ENVIRONMENT, Registry, shipped
+
+OK, FAILED, USAGE, BAD_FLOW = 0, 1, 2, 78
+"""Exit codes; 78 is EX_CONFIG of sysexits.h."""
+TRACEBACK = "FLOWRUNNER_TRACEBACK"
+"""Environment variable: set, a defect of the program shows where it happened."""
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run the command that ``options`` name; its exit code."""
+    try:
+        code = COMMANDS[options.command](options)
+        sys.stdout.flush()
+    except FlowrunnerError as error:
+        _complain(options, str(error))
+        return USAGE if isinstance(error, UsageError) else FAILED
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception as error:
+        _admit(options, error)
+        return FAILED
+    return code
+
+
+def _complain(options: argparse.Namespace, text: str) -> None:
+    """Why it does not go on: a line of the log where a machine reads it, else a sentence."""
+    if getattr(options, "log", "text") == "json":
+        logging.getLogger("flowrunner").critical("%s", text)
+    else:
+        print(f"flowrunner: {text}", file=sys.stderr)
+
+
+def _admit(options: argparse.Namespace, error: Exception) -> None:
+    """A defect of the program itself. A run says all in its log, other commands when they are asked again: the
+    text of the error may hold anything, and outside the log nothing masks it."""
+    if options.command == "run":
+        logging.getLogger("flowrunner").critical("failed inside; this is a defect of flowrunner", exc_info=error)
+        return
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    print(
+        f"flowrunner: failed inside ({type(error).__name__} at {Path(at.filename).name}:{at.lineno}); this is a defect"
+        f" of flowrunner, not of your file\n    the same command with {TRACEBACK}=1 shows all of it, for a report",
+        file=sys.stderr,
+    )
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+
+
+def _registry(folders: Sequence[Path]) -> Registry:
+    named = [Path(one) for one in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if one]
+    for folder in [*folders, *named]:
+        if not folder.is_dir():
+            raise UsageError(f"there is no folder {folder} for node files")
+    return Registry([*folders, *named])
+
+
+def read_env_file(file: Path) -> dict[str, str]:
+    """``NAME=value`` lines, as Compose reads them. UsageError names a bad line, never its value.
+
+    ``#`` begins a comment, at the start of a line or after a space; quotes around a value keep it as it is.
+    """
+    values: dict[str, str] = {}
+    try:
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.removeprefix("export ").partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise UsageError(f"{file}:{number}: write NAME=value")
+        values[name.strip()] = _unquoted(value.strip(), f"{file}:{number}: {name.strip()}")
+    return values
+
+
+def _unquoted(value: str, place: str) -> str:
+    if value[:1] not in ("'", '"') or not value:
+        return value if value.startswith("#") else value.partition(" #")[0].rstrip()
+    inside, closing, rest = value[1:].partition(value[0])
+    if not closing or (rest.strip() and not rest.lstrip().startswith("#")):
+        raise UsageError(f"{place}: the quote at its beginning must be closed at its end")
+    return inside
+
+
+def _environment(options: argparse.Namespace) -> dict[str, str]:
+    own = read_env_file(options.env_file) if options.env_file else {}
+    return {**own, **os.environ}
+
+
+def _flows(paths: Sequence[Path]) -> Sequence[Path]:
+    """The paths, when they are there. UsageError tells where a flow is that ships with the program."""
+    for path in paths:
+        if not path.exists():
+            ours = shipped("flows") if path.name == "flows" else shipped("flows") / path.name
+            hint = f"; the one that ships with flowrunner is {ours}" if ours.exists() else ""
+            raise UsageError(f"there is no file {path}{hint}")
+    return paths
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from flowrunner.engine import check_files
+
+    checked = check_files(_flows(options.flow), _environment(options), _registry(options.nodes))
+    if options.format == "json":
+        import msgspec
+
+        print(msgspec.json.format(msgspec.json.encode(checked.problems)).decode())
+    else:
+        for problem in checked.problems:
+            print(problem)
+        if checked.graph is not None:
+            flows, nodes = len(checked.graph.flows), len(checked.graph.nodes)
+            print(f"{'flow is' if flows == 1 else f'{flows} flows are'} good: {nodes} nodes")
+    return OK if checked.graph is not None else BAD_FLOW
+
+
+def _nodes(options: argparse.Namespace) -> int:
+    from flowrunner import reference
+
+    registry = _registry(options.nodes)
+    print(reference.describe(registry, options.type) if options.type else reference.listing(registry))
+    return OK
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from flowrunner import reference
+
+    registry = _registry(options.nodes)
+    if options.write is None:
+        print(reference.flow_schema_text(registry), end="")
+        return OK
+    try:
+        for name, text in reference.schema_files(registry).items():
+            file = options.write / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{options.write} cannot be written: {error.strerror}") from None
+    return OK
+
+
+def _run(options: argparse.Namespace) -> int:
+    from flowrunner import logs
+
+    secrets = logs.Secrets()
+    logs.set_up(options.log, secrets)  # first of all: what goes wrong from here on is said in this form
+    from flowrunner import running
+
+    return running.run(
+        _flows(options.flow),
+        environment=_environment(options),
+        registry=_registry(options.nodes),
+        host=options.host,
+        port=options.port,
+        data=options.data,
+        secrets=secrets,
+        on_problems=running.say_problems if options.log == "json" else _say_problems,
+    )
+
+
+def _say_problems(problems: Sequence[Problem]) -> None:
+    """On standard error, as all that a run says; ``validate`` prints the same lines as its result."""
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    print("flowrunner: nothing was started", file=sys.stderr)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "validate": _validate,
+    "nodes": _nodes,
+    "schema": _schema,
+}

@@ -1,0 +1,69 @@
+"""What is kept and shown of messages that could not be processed, whatever they hold, and how large they may be."""
+
+from __future__ import annotations
+
+import msgspec
+
+from flowrunner.graph import GraphNode
+from flowrunner.message import JSON, Instant, Message
+from flowrunner.store import DeadLetter
+
+SHOWN_CAP = 4096
+"""Bytes of an offending payload that an error record carries."""
+
+
+_SMALL = (float, int, bool, type(None))
+
+
+def too_large(payload: JSON, cap: int) -> bool:
+    """Whether the payload has more than about ``cap`` characters as JSON. Stops counting there."""
+    if type(payload) is dict and len(payload) <= 64:  # an ordinary record is looked at quickly
+        for name, one in payload.items():
+            if type(one) not in _SMALL or type(name) is not str or len(name) > 64:
+                break
+        else:
+            return False
+    left, waiting = cap, [payload]
+    while waiting:
+        one = waiting.pop()
+        left -= 1
+        if isinstance(one, str):
+            left -= len(one)
+        elif isinstance(one, dict):
+            for name in one:
+                left -= len(name) + 1 if isinstance(name, str) else 1
+            waiting.extend(one.values())
+        elif isinstance(one, list | tuple):
+            left -= len(one)  # before they are laid out: the list itself may be the large thing
+            if left >= 0:
+                waiting.extend(one)
+        if left < 0:
+            return True
+    return False
+
+
+def encoded(value: object) -> bytes:
+    """JSON of whatever a node made; what is no JSON by its repr, and what has not even that by its type."""
+    try:
+        return msgspec.json.encode(value, enc_hook=repr)
+    except Exception as error:  # the hook is a user's __repr__: it may raise anything
+        text = f"({type(value).__name__} that cannot be written: {type(error).__name__})"
+        return msgspec.json.encode(text)
+
+
+def shown(payload: JSON) -> JSON:
+    """A payload for an error record: itself while it is small and JSON, else the beginning of its text."""
+    text = encoded(payload)
+    if len(text) > SHOWN_CAP:
+        return text[:SHOWN_CAP].decode("utf-8", "ignore") + "…"
+    return msgspec.json.decode(text)
+
+
+def dead_letter(spec: GraphNode, now: Instant, code: str, reason: str, message: Message) -> DeadLetter:
+    """The letter; when the message as a whole cannot be written, what can be written of it."""
+    try:
+        text = msgspec.json.encode(message, enc_hook=repr)
+    except Exception:  # the hook is a user's __repr__: it may raise anything; the payload says so in its place
+        kept = msgspec.structs.replace(message, payload=msgspec.Raw(encoded(message.payload)), meta=None)
+        text = encoded(kept)
+    return DeadLetter(at=now, flow=spec.flow, node=spec.id, code=code, reason=reason, message=text)

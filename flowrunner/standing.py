@@ -1,0 +1,146 @@
+"""What several sources said of the fields of one key, and what of it counts at an instant. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from flowrunner.message import FUTURE_TOLERANCE_NS, JSON, FieldInfo, Instant
+
+Order: TypeAlias = tuple[int, int, int]
+"""The greater counts more."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What one source last said of one field. A bad value is no value: None."""
+
+    value: JSON
+    info: FieldInfo
+    overridden: list[JSON] = []
+    """Automatic values that this manual one took the place of further upstream."""
+
+
+class Site(msgspec.Struct):
+    """All that was said of one key: field → input → what it said, the latest arrival last. The durable part."""
+
+    held: dict[str, dict[str, Held]]
+
+    def forget_others(self, wires: set[str]) -> bool:
+        """Drop what came by inputs that are no more. True when there was something."""
+        gone = [(name, wire) for name, sources in self.held.items() for wire in sources if wire not in wires]
+        for name, wire in gone:
+            del self.held[name][wire]
+        self.held = {name: sources for name, sources in self.held.items() if sources}
+        return bool(gone)
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """What counts of one field: the value, why it must not be used (``""``: fresh), what it took the place of."""
+
+    held: Held
+    trouble: str
+    overridden: list[JSON]
+
+
+class Preference(msgspec.Struct, frozen=True):
+    """How a choice is made. ``rank``: input → place, 0 is the most trusted. ``override``: a manual value takes over."""
+
+    rank: Mapping[str, int]
+    override: bool
+
+    def best(self, sources: Mapping[str, Held], now: Instant) -> Choice:
+        """The first fresh value by rank, then the newest, then the latest arrival; manual ones before or after all
+        automatic ones. With nothing fresh: the newest that there is, a bad one only where there is nothing else."""
+        by_hand: tuple[Order, Held] | None = None
+        automatic: tuple[Order, Held] | None = None
+        rest: tuple[Order, Held, str] | None = None
+        for wire, one in sources.items():
+            info = one.info
+            since = min(info.at, info.received_at)
+            trouble = info.trouble(now)
+            if trouble:
+                order = (int(info.quality != "bad"), since, info.at)
+                if rest is None or order >= rest[0]:
+                    rest = (order, one, trouble)
+                continue
+            order = (-self.rank.get(wire, len(self.rank)), since, info.at)
+            if info.origin == "manual":
+                if by_hand is None or order >= by_hand[0]:
+                    by_hand = (order, one)
+            elif automatic is None or order >= automatic[0]:
+                automatic = (order, one)
+        if by_hand is not None and (automatic is None or self.override):
+            hidden = [] if automatic is None else [automatic[1].value]
+            return Choice(by_hand[1], "", [*by_hand[1].overridden, *hidden])
+        if automatic is not None:
+            return Choice(automatic[1], "", automatic[1].overridden)
+        assert rest is not None  # noqa: S101  (a field is known only because a source spoke of it)
+        return Choice(rest[1], rest[2], rest[1].overridden)
+
+
+class Standing:
+    """The choice for every field of one key. It does not change by itself before ``turn``."""
+
+    def __init__(self, site: Site, preference: Preference, now: Instant) -> None:
+        self.site = site
+        self.preference = preference
+        self.chosen: dict[str, Choice] = {}
+        self.turn: Instant | None = None
+        """The next instant at which a value begins or ceases to be fresh; it may be one that was replaced since."""
+        self._choose_all(now)
+
+    def learn(self, news: Mapping[str, Held], wire: str, now: Instant) -> bool:
+        """Take what is newer. False when something was older than what the same source had said before."""
+        all_taken = True
+        for name, one in news.items():
+            sources = self.site.held.setdefault(name, {})
+            if _older(one.info, sources.get(wire)):
+                all_taken = False
+                continue
+            sources.pop(wire, None)  # the latest arrival is last
+            sources[wire] = one
+            turn = _turn(one.info, now)
+            if turn is not None and (self.turn is None or turn < self.turn):
+                self.turn = turn
+        return all_taken
+
+    def choose(self, names: Iterable[str], now: Instant) -> list[tuple[str, Held]]:
+        """Bring the choice up to date: for ``names``, or for all when ``turn`` is there. Returns what has become
+        stale by it."""
+        before = self.chosen.copy()
+        if self.turn is not None and now >= self.turn:
+            self._choose_all(now)
+            names = self.chosen
+        else:
+            for name in names:
+                self.chosen[name] = self.preference.best(self.site.held[name], now)
+        return [
+            (name, self.chosen[name].held)
+            for name in names
+            if self.chosen[name].trouble == "stale" and name in before and not before[name].trouble
+        ]
+
+    def _choose_all(self, now: Instant) -> None:
+        held = self.site.held
+        self.chosen = {name: self.preference.best(sources, now) for name, sources in held.items()}
+        turns = [_turn(one.info, now) for sources in held.values() for one in sources.values()]
+        self.turn = min((turn for turn in turns if turn is not None), default=None)
+
+
+def _older(info: FieldInfo, old: Held | None) -> bool:
+    """Whether ``info`` must not replace what the same input said. A source that a node upstream went over to is not
+    older, it is another one; and a clock that was ahead does not hold back the right time."""
+    if old is None or info.at >= old.info.at or info.source != old.info.source:
+        return False
+    return old.info.at - old.info.received_at <= FUTURE_TOLERANCE_NS
+
+
+def _turn(info: FieldInfo, now: Instant) -> Instant | None:
+    """When the value begins or ceases to be fresh, if that is still to come."""
+    if info.quality != "good":
+        return None
+    if info.valid_from is not None and info.valid_from > now:
+        return info.valid_from
+    return info.valid_until if info.valid_until is not None and info.valid_until > now else None
