@@ -64,10 +64,11 @@ def check_files(paths: Iterable[Path], environment: Mapping[str, str], registry:
         try:
             texts[str(file)] = file.read_bytes().decode("utf-8")
         except UnicodeDecodeError as error:
-            line = file.read_bytes()[: error.start].count(b"\n") + 1
+            before = error.object[: error.start].decode()
+            line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
             problems.append(
                 Problem(
-                    file=str(file), line=line, column=1, path="", code="encoding", message="this is not UTF-8 text",
+                    file=str(file), line=line, column=column, path="", code="encoding", message="this is not UTF-8 text",
                     hint="save the file as UTF-8",
                 )
             )  # fmt: skip

@@ -56,7 +56,7 @@ class MqttIn(Node):
             try:
                 check_filter(name or "x")
             except ValueError as error:
-                faults.append(Fault(place.partition(".")[0], f"{name!r}: {error}"))
+                faults.append(Fault(place.partition(".")[0], str(error)))
         for name, one in (o.topics or {}).items():
             if wrong := contradiction(one):
                 faults.append(Fault("topics", f"{name!r}: {wrong}"))

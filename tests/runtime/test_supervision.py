@@ -219,7 +219,7 @@ class Duplex(Node):
         self.calls += (message.payload,)
         assert line is not None, "it is closed"
         await ctx.sleep_until(ctx.now() + SECOND)
-        if self.line is not line:
+        if self.line is not line and not self.fails:  # the first time it does not notice
             raise OSError("the line is gone")
         return message
 '''
@@ -240,7 +240,8 @@ class Duplex(Node):
         assert [one for one in seen if isinstance(one, str)] == ["in 0", "in 1", "in 2"]
         assert numbers(rig, "bad") == []
         assert rig.worker("line").counters.received == 6
-        assert list(node(rig, "line").calls).count(1) == 2  # interrupted, and offered again
+        calls = list(node(rig, "line").calls)
+        assert len(calls) == 7  # one was interrupted, and offered again
         assert rig.worker("line").counters.restarts == 2
 
     play(text, story, registry=types(tmp_path))
