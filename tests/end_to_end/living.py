@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,17 @@ class Living:
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until ``condition`` holds; looked at whenever a message moves, and every 50 ms beside."""
+
+        async def held() -> bool:
+            return condition()
+
+        await self._until(held, lambda: what)
+
+    async def _until(self, held: Callable[[], Awaitable[bool]], what: Callable[[], str]) -> None:
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
-        while not condition():
+        while not await held():
             if asyncio.get_running_loop().time() > deadline:
-                raise AssertionError(f"not within {PATIENCE_S} s: {what}")
+                raise AssertionError(f"not within {PATIENCE_S} s: {what()}")
             self._moved.clear()
             try:
                 async with asyncio.timeout(0.05):
@@ -66,16 +73,14 @@ class Living:
 
     async def until_status(self, condition: Callable[[Any], bool], what: str) -> Any:
         """Wait until the merged record looks so."""
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
-        while not condition(found := await self.status()):
-            if asyncio.get_running_loop().time() > deadline:
-                raise AssertionError(f"not within {PATIENCE_S} s: {what}; the status is {found}")
-            self._moved.clear()
-            try:
-                async with asyncio.timeout(0.05):
-                    await self._moved.wait()
-            except TimeoutError:
-                continue
+        found: Any = None
+
+        async def held() -> bool:
+            nonlocal found
+            found = await self.status()
+            return condition(found)
+
+        await self._until(held, lambda: f"{what}; the status is {found}")
         return found
 
     async def post(self, values: Mapping[str, Any]) -> httpx2.Response:
