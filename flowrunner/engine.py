@@ -68,8 +68,8 @@ def check_files(paths: Iterable[Path], environment: Mapping[str, str], registry:
             line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
             problems.append(
                 Problem(
-                    file=str(file), line=line, column=column, path="", code="encoding", message="this is not UTF-8 text",
-                    hint="save the file as UTF-8",
+                    file=str(file), line=line, column=column, path="", code="encoding",
+                    message="this is not UTF-8 text", hint="save the file as UTF-8",
                 )
             )  # fmt: skip
         except OSError as error:

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from flowrunner.units import iso, seconds_text
+
 Origin = Literal["automatic", "manual", "simulated", "planned"]
 Quality = Literal["good", "uncertain", "bad"]
 Instant = int
@@ -62,6 +64,24 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
         if self.valid_from is not None and now < self.valid_from:
             return "not valid yet"
         return ""
+
+    def shown(self, now: Instant) -> dict[str, JSON]:
+        """Source, age and whether the value may be used at ``now``, as the API and the status show it."""
+        trouble = self.trouble(now)
+        optional = {
+            "unit": self.unit,
+            "valid_from": None if self.valid_from is None else iso(self.valid_from),
+            "valid_until": None if self.valid_until is None else iso(self.valid_until),
+            "reason": trouble or None,
+        }
+        return {
+            "at": iso(self.at),
+            "age_s": seconds_text(self.age_ns(now)),
+            "source": self.source,
+            "origin": self.origin,
+            "quality": self.quality,
+            "stale": bool(trouble),
+        } | {key: value for key, value in optional.items() if value is not None}
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

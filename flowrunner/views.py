@@ -3,30 +3,10 @@
 from __future__ import annotations
 
 from flowrunner.graph import FlowHead, Graph, GraphNode
-from flowrunner.message import JSON, FieldInfo, Instant, Message
+from flowrunner.message import JSON, Instant, Message
 from flowrunner.runtime.counters import Counters
 from flowrunner.runtime.inbox import Inbox
 from flowrunner.units import iso, seconds_text
-
-
-def field_info(info: FieldInfo, now: Instant) -> JSON:
-    """One field's source, age and whether it may be used now."""
-    trouble = info.trouble(now)
-    shown = {
-        "at": iso(info.at),
-        "age_s": seconds_text(info.age_ns(now)),
-        "source": info.source,
-        "origin": info.origin,
-        "quality": info.quality,
-        "stale": bool(trouble),
-    }
-    optional = {
-        "unit": info.unit,
-        "valid_from": None if info.valid_from is None else iso(info.valid_from),
-        "valid_until": None if info.valid_until is None else iso(info.valid_until),
-        "reason": trouble or None,
-    }
-    return shown | {key: value for key, value in optional.items() if value is not None}
 
 
 def message(one: Message, now: Instant) -> JSON:
@@ -41,7 +21,7 @@ def message(one: Message, now: Instant) -> JSON:
         "key": one.key,
         "age_s": seconds_text(max(now - one.at, now - one.received_at, 0)),
         "lineage": one.lineage(),
-        "fields": {name: field_info(one.info(name), now) for name in names},
+        "fields": {name: one.info(name).shown(now) for name in names},
     }
 
 

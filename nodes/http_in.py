@@ -28,7 +28,7 @@ from flowrunner.message import JSON, FieldInfo, Instant, Message
 from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
 from flowrunner.schema import NodeName, Secret
 from flowrunner.shape import ANYTHING, Shape
-from flowrunner.units import Duration, Rate, Size, iso, seconds_text
+from flowrunner.units import Duration, Rate, Size, iso
 
 OF_THE_PROGRAM = ("/api/v1", "/health", "/metrics", "/flows", "/events")
 MAX_DETAILS = 20
@@ -249,19 +249,7 @@ def _field(name: str, message: Message | None, record: dict[str, JSON], now: Ins
     """One field with where it comes from and how old it is; a field without a value says so, it is never 0."""
     if message is None or (name not in record and name not in (message.fields or {})):
         return {"value": None, "stale": True, "quality": "bad", "reason": "no value yet"}
-    info = message.info(name)
-    trouble = info.trouble(now)
-    return {
-        "value": record.get(name),
-        "at": iso(info.at),
-        "age_s": seconds_text(info.age_ns(now)),
-        "source": info.source,
-        "origin": info.origin,
-        "quality": info.quality,
-        "stale": bool(trouble),
-        **({"unit": info.unit} if info.unit else {}),
-        **({"reason": trouble} if trouble else {}),
-    }
+    return {"value": record.get(name), **message.info(name).shown(now)}
 
 
 class Refused(Exception):

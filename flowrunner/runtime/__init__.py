@@ -67,6 +67,7 @@ class Runtime:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changed: dict[NodeState, None] = {}
         self._commit: asyncio.TimerHandle | None = None
+        self._refused = False  # the store took no more at the last commit
         self._rest = asyncio.Event()
         self._stopping = False
 
@@ -156,12 +157,16 @@ class Runtime:
             self._commit.cancel()
             self._commit = None
         changed, self._changed = self._changed, {}
+        refused = False
         for state in changed:
             try:
                 state.commit()
             except StoreFailed as error:
-                log.error("state is not kept at present: %s", error)
+                if not (self._refused or refused):
+                    log.error("state is not kept at present: %s", error)
+                refused = True
                 self.state_changed(state)
+        self._refused = refused
 
     # ---- stop --------------------------------------------------------------------------------------------------------
 
