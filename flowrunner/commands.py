@@ -9,9 +9,13 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowrunner.errors import FlowrunnerError, Problem, UsageError
 from flowrunner.registry import ENVIRONMENT, Registry, shipped
+
+if TYPE_CHECKING:
+    from flowrunner.graph import Graph
 
 OK, FAILED, USAGE, BAD_FLOW = 0, 1, 2, 78
 """Exit codes; 78 is EX_CONFIG of sysexits.h."""
@@ -122,12 +126,21 @@ def _validate(options: argparse.Namespace) -> int:
 
         print(msgspec.json.format(msgspec.json.encode(checked.problems)).decode())
     else:
-        for problem in checked.problems:
+        for problem in sorted(checked.problems, key=lambda one: one.severity != "error"):
             print(problem)
         if checked.graph is not None:
-            flows, nodes = len(checked.graph.flows), len(checked.graph.nodes)
-            print(f"{'flow is' if flows == 1 else f'{flows} flows are'} good: {nodes} nodes")
+            print(_summary(checked.graph))
     return OK if checked.graph is not None else BAD_FLOW
+
+
+def _summary(graph: Graph) -> str:
+    flows, nodes, off = len(graph.flows), len(graph.nodes), list(graph.disabled)
+    text = "flow is" if flows == 1 else f"{flows} flows are"
+    text += f" good: {nodes} node{' runs' if nodes == 1 else 's run'}"
+    if off:
+        names = [one.partition("/")[2] if flows == 1 else one for one in off]
+        text += f", {len(off)} {'is' if len(off) == 1 else 'are'} off ({', '.join(names)})"
+    return text
 
 
 def _nodes(options: argparse.Namespace) -> int:

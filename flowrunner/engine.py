@@ -194,6 +194,10 @@ class Engine:
         """The flows as they were bound, secrets masked."""
         return views.config(self.graph)
 
+    def dead_letters(self, flow: str | None = None, limit: int = 100) -> JSON:
+        """Messages that a node rejected and whose error port nobody reads, newest first."""
+        return [views.dead_letter(one) for one in self.store.dead_letters(flow=flow, limit=limit)]
+
     def counters(self) -> dict[str, Counters]:
         return {address: worker.counters for address, worker in self.runtime.workers.items()}
 

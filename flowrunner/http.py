@@ -75,6 +75,10 @@ def missing_key(given: str) -> Response:
     return refusal(401, "unauthorized", detail, headers={"www-authenticate": "X-API-KEY"})
 
 
+WRONG_KEYS_PER_SECOND = 5.0
+"""Of one client; more are not even looked at."""
+
+
 class TokenBuckets:
     """A rate limit per client: ``rate`` requests a second, with a burst of one second's worth."""
 

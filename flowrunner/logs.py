@@ -113,5 +113,6 @@ def set_up(style: Style, secrets: Secrets, level: int = logging.INFO) -> None:
         "%s %r", lost.err_msg or "an error in", lost.object,
         exc_info=(lost.exc_type, lost.exc_value or lost.exc_type(), lost.exc_traceback),
     )  # fmt: skip
+    logging.getLogger("flowrunner.log").setLevel(logging.DEBUG)  # the log node: its own option says what matters
     for chatty, loudness in (("uvicorn", logging.ERROR), ("pymodbus", logging.WARNING)):
         logging.getLogger(chatty).setLevel(loudness)  # what matters of them is said by nodes and our own lines

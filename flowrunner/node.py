@@ -129,13 +129,23 @@ class Context(Protocol):
         fields: dict[str, FieldInfo] | None = None,
         meta: dict[str, JSON] | None = None,
     ) -> Message:
-        """A new message of this source. ``position`` in the source makes the root id."""
+        """A new message of this source. ``position`` in the source makes the root id.
+
+        Reject when the payload has more than about 1 MiB of JSON: all that is on its way is kept in memory.
+        """
 
     async def emit(self, message: Message, port: str = "out") -> None:
-        """Hand a message on and wait until every reader's inbox took it."""
+        """Hand a message on and wait until every reader's inbox took it.
+
+        One that the envelope's ``key`` cannot be made for leaves by the error port instead. Who gives up waiting
+        (a timeout around it) does not take the message back.
+        """
 
     def offer(self, message: Message, port: str = "out") -> bool:
-        """Hand a message on at once to all readers, or to none: False when an inbox that blocks is full."""
+        """Hand a message on at once to all readers, or to none: False when an inbox that blocks is full.
+
+        Reject when the envelope's ``key`` cannot be made for it.
+        """
 
     def error(self, code: str, reason: str, message: Message | None = None) -> None:
         """Count an error and send it by the ``error`` port, while the node works on."""
@@ -173,12 +183,17 @@ class Node:
 
     type: ClassVar[str] = ""
     Options: ClassVar[builtins.type[NodeOptions]] = NodeOptions
+    example: ClassVar[str] = ""
+    """A few lines of a flow file that show the type at work: one or more nodes under ``nodes:``; shown by
+    ``flowrunner nodes TYPE``."""
     inputs: ClassVar[Literal["none", "optional", "required"]] = "required"
     ports: ClassVar[tuple[str, ...]] = ("out",)
     """Ports by which messages leave, beside ``error``, which every node has."""
     side_effect: ClassVar[Literal["none", "idempotent", "at_most_once"]] = "none"
     default_queue: ClassVar[Queue] = Queue()
     state_version: ClassVar[int] = 1
+    joins: ClassVar[bool] = False
+    """Whether it makes one record out of several inputs: then they must agree on the unit of a field."""
     manual: ClassVar[bool] = False
     """Whether persons give it values by the API and the page."""
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import textwrap
 from typing import Any
 
 from flowrunner.errors import UsageError, did_you_mean
 from flowrunner.flowfile import FlowFile
-from flowrunner.registry import BrokenType, Envelope, NodeType, Registry
+from flowrunner.node import NewField
+from flowrunner.registry import BrokenType, Envelope, NodeType, Registry, has_inbox
 from flowrunner.schema import describe as describe_schema
 from flowrunner.schema import schema_of
 from flowrunner.schema.walk import Schema
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
+NEW_FIELDS = schema_of(dict[NewField, str])["propertyNames"]
 
 
 def listing(registry: Registry) -> str:
-    """Every type with its first line; a broken one with what is wrong."""
+    """Every type with its first line, a broken one with what is wrong; then what every node may say."""
     width = max(map(len, registry.names))
     lines = []
     for name in registry.names:
@@ -26,11 +29,11 @@ def listing(registry: Registry) -> str:
         except BrokenType as error:
             summary = f"BROKEN: {error}"
         lines.append(f"{name:<{width}}  {summary}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "every node:", *_options(schema_of(Envelope), "  ")])
 
 
 def describe(registry: Registry, name: str) -> str:
-    """One type: what it does, options with types and defaults, ports. UsageError when there is none."""
+    """One type: what it does, ports, an example, options with types and defaults. UsageError when there is none."""
     try:
         kind = registry.get(name)
     except KeyError:
@@ -40,13 +43,24 @@ def describe(registry: Registry, name: str) -> str:
     ports = ", ".join([*kind.cls.ports, "error"])
     inputs = {"none": "none, it is a source", "optional": "may read from others", "required": "needs 'from'"}
     text = [f"{name}: {kind.doc}", "", f"input: {inputs[kind.cls.inputs]}", f"ports: {ports}"]
-    queue = kind.cls.default_queue
-    text.append(f"queue: {queue.size} messages, {queue.when_full} when full")
+    if has_inbox(kind.cls):
+        queue = kind.cls.default_queue
+        text.append(f"queue: {queue.size} messages, {queue.when_full} when full")
     envelope = schema_of(Envelope)
     if kind.cls.inputs == "none":
         del envelope["properties"]["from"]
-    text += ["", "options:", *_options(schema, "  "), "", "every node:", *_options(envelope, "  ")]
+    if not has_inbox(kind.cls):
+        del envelope["properties"]["queue"]
+    if shown := example(kind):
+        text += ["", "example:", textwrap.indent(shown, "  ")]
+    text += ["", "options:", *_options(schema, "  "), ""]
+    text.append(f"every node: {', '.join(envelope['properties'])} (`flowrunner nodes` says what they do)")
     return "\n".join(text)
+
+
+def example(kind: NodeType) -> str:
+    """The nodes that show the type at work, as they stand under ``nodes:``; empty when it has no example."""
+    return inspect.cleandoc(kind.cls.example)
 
 
 def _options(schema: Schema, indent: str) -> list[str]:
@@ -69,8 +83,16 @@ def _nested(schema: Schema, indent: str) -> list[str]:
         if branch.get("properties"):
             return _options(branch, indent)
         if isinstance(below, dict) and below.get("properties"):
-            return [f"{indent}NAME:", *_options(below, indent + "  ")]
+            return [f"{indent}NAME{_named(schema, branch)}:", *_options(below, indent + "  ")]
     return []
+
+
+def _named(option: Schema, names: Schema) -> str:
+    """What the names of a map stand for: the description says it left of an arrow, or they are fields."""
+    what, arrow, _ = option.get("description", "").partition(" → ")
+    if arrow:
+        return f" (a {what.rpartition(': ')[2].lower()})"
+    return " (a field)" if names.get("propertyNames") == NEW_FIELDS else ""
 
 
 # ---- schemas for editors -----------------------------------------------------------------------------------------

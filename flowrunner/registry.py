@@ -83,11 +83,18 @@ def doc_of(cls: type[Node]) -> str:
     return inspect.cleandoc(own or "").replace("``", "`")
 
 
+def has_inbox(cls: type[Node]) -> bool:
+    """Whether messages can come to it; a source has no use for a queue."""
+    return cls.inputs != "none" or hasattr(cls, "process")
+
+
 def _schema(name: str, cls: type[Node], editor: bool) -> Schema:
     envelope = schema_of(Envelope, editor=editor)
     options = schema_of(cls.Options, editor=editor)
     if cls.inputs == "none":
         del envelope["properties"]["from"]
+    if not has_inbox(cls):
+        del envelope["properties"]["queue"]
     kind = {"const": name} if editor else {"enum": [name]}
     envelope["properties"]["type"] = kind | {"description": doc_of(cls)}
     required = ["type", *options.get("required", [])]

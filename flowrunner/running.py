@@ -151,7 +151,7 @@ def _welcome(graph: Graph, base: str, folder: Path) -> Iterator[str]:
     for node, method, path in routes:
         yield f"{node.address}: {method} {base}{path}"
     for node, method, path in routes:
-        example = getattr(node.node, "example", lambda: None)()
+        example = getattr(node.node, "sample_body", lambda: None)()
         if example is not None:
             yield f"try: {_curl(node, method, base + path, example)}"
             break

@@ -134,6 +134,12 @@ def _older(info: FieldInfo, old: Held | None) -> bool:
     older, it is another one; and a clock that was ahead does not hold back the right time."""
     if old is None or info.at >= old.info.at or info.source != old.info.source:
         return False
+    if info.at == info.received_at:
+        return False  # without a time of its own it is as new as its arrival, also when our clock was set back
+    if old.info.quality == "bad" and old.info.at == old.info.received_at:
+        return False  # what could not be read had no time: it holds back nothing
+    if old.info.received_at - info.received_at > FUTURE_TOLERANCE_NS:
+        return False  # our own clock was set back
     return old.info.at - old.info.received_at <= FUTURE_TOLERANCE_NS
 
 

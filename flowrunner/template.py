@@ -62,7 +62,7 @@ class Text:
 
 def _value(name: str, message: Message, missing: str | None) -> str:
     record = message.payload if isinstance(message.payload, dict) else {"value": message.payload}
-    if name in record:
+    if record.get(name) is not None:  # null is no value: it must not become the text "null"
         return as_text(record[name])
     if name == "key":
         return message.key

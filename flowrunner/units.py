@@ -107,10 +107,13 @@ def iso(instant: int) -> str:
 
 def parse_instant(text: str) -> int:
     """ISO 8601 with a zone → nanoseconds. ValueError when it is not one; a time without a zone is refused."""
-    moment = datetime.fromisoformat(text.strip())
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone; write it with Z or an offset")
-    return from_datetime(moment)
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        if moment.tzinfo is not None:
+            return from_datetime(moment)
+    except (ValueError, OverflowError):  # the latter: its zone puts it before year 1 or behind year 9999
+        raise ValueError(f"{text[:60]!r} is not a time; write it like 2025-01-25T20:30:00Z") from None
+    raise ValueError(f"{text!r} has no time zone; write it with Z or an offset")
 
 
 def from_datetime(moment: datetime) -> int:

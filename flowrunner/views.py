@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from flowrunner.graph import FlowHead, Graph, GraphNode
 from flowrunner.message import JSON, Instant, Message
 from flowrunner.runtime.counters import Counters
 from flowrunner.runtime.inbox import Inbox
+from flowrunner.store import DeadLetter
 from flowrunner.units import iso, seconds_text
 
 
@@ -94,4 +97,16 @@ def config(graph: Graph) -> JSON:
             "nodes": {one.id: one.shown for one in graph.nodes.values() if one.flow == name},
         }
         for name, head in graph.flows.items()
+    }
+
+
+def dead_letter(letter: DeadLetter) -> JSON:
+    """A rejected message as it was kept."""
+    return {
+        "at": iso(letter.at),
+        "flow": letter.flow,
+        "node": letter.node,
+        "code": letter.code,
+        "reason": letter.reason,
+        "message": msgspec.Raw(letter.message),
     }

@@ -18,6 +18,15 @@ class Filter(Node):
     ``error``.
     """
 
+    example = """
+        telemetry: {type: manual-in, fields: {soc_percent: {}, active_power_mw: {}}}
+        low-and-not-discharging:
+          type: filter
+          from: telemetry
+          when: soc_percent < 30 and active_power_mw <= 0
+        reserve: {type: log, from: low-and-not-discharging, text: "only {soc_percent} % left"}
+    """
+
     class Options(NodeOptions):
         when: Annotated[Condition, Meta(description="The condition, like: soc_percent < 30 and active_power_mw <= 0")]
 

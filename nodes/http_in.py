@@ -10,8 +10,10 @@ import msgspec
 from msgspec import Meta
 
 from flowrunner.body import KINDS, BodyField, example, faults
-from flowrunner.fields import contradiction
+from flowrunner.errors import Reject
+from flowrunner.fields import MAX_KEYS, contradiction
 from flowrunner.http import (
+    WRONG_KEYS_PER_SECOND,
     Request,
     Response,
     TokenBuckets,
@@ -27,7 +29,7 @@ from flowrunner.http import (
 from flowrunner.message import JSON, FieldInfo, Instant, Message
 from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
 from flowrunner.schema import NodeName, Secret
-from flowrunner.shape import ANYTHING, Shape
+from flowrunner.shape import ANYTHING, Shape, known_units
 from flowrunner.units import Duration, Rate, Size, iso
 
 OF_THE_PROGRAM = ("/api/v1", "/health", "/metrics", "/flows", "/events")
@@ -45,6 +47,17 @@ class HttpIn(Node):
 
     Answers: 200; 400 not JSON; 401 wrong or missing ``X-API-KEY``; 413 too large; 415 not application/json;
     422 a field is wrong (it says which); 429 too fast; 503 the flow is full; 504 nobody answered in time.
+    """
+
+    example = """
+        telemetry:
+          type: http-in
+          route: POST /api/bess/telemetry
+          api_key: ${BESS_API_KEY:-}
+          body:
+            soc_percent: {min: 0, max: 100, unit: "%", required: true}
+            active_power_mw: {min: -20, max: 20, unit: MW}
+        status: {type: http-in, route: GET /api/bess/status, reply_with: telemetry}
     """
 
     class Options(NodeOptions):
@@ -107,10 +120,14 @@ class HttpIn(Node):
             return {}
         if self.options.body is None:
             return {"out": ANYTHING}
-        return {"out": Shape({name: KINDS[one.type] for name, one in self.options.body.items()})}
+        body = self.options.body
+        units = known_units({name: one.unit for name, one in body.items()})
+        return {"out": Shape({name: KINDS[one.type] for name, one in body.items()}, units=units)}
 
     async def open(self, ctx: Context) -> None:
         self.buckets = TokenBuckets(self.options.rate_limit)
+        self.guesses = TokenBuckets(WRONG_KEYS_PER_SECOND)
+        self.keys = set(ctx.state)
         self.numbers = itertools.count(1)
         if self.options.reply_with is None:
             return
@@ -118,6 +135,9 @@ class HttpIn(Node):
 
     def process(self, message: Message, ctx: Context) -> None:
         """The newest record of ``reply_with``, by key; kept over a restart."""
+        if message.key not in self.keys and len(self.keys) >= MAX_KEYS:
+            raise Reject("too-many-keys", f"more than {MAX_KEYS} keys; is the key made from the right thing?")
+        self.keys.add(message.key)
         ctx.state.set(message.key, message)
 
     # ---- a request ----------------------------------------------------------------------------------------
@@ -131,14 +151,16 @@ class HttpIn(Node):
             return refused.response
 
     async def _answer(self, request: Request, ctx: Context) -> Response:
-        wait = self.buckets.take(request.client, ctx.now())
+        given = request.headers.get("x-api-key", "")
+        known = not self.options.api_key or same_key(given, self.options.api_key)
+        # Guesses draw from a bucket of their own: they must not shut out who has the key and shares their address.
+        wait = (self.buckets if known else self.guesses).take(request.client, ctx.now())
         if wait > 0:
-            detail = f"at most {self.options.rate_limit}; try again in {math.ceil(wait)} s"
+            limit = self.options.rate_limit if known else f"{WRONG_KEYS_PER_SECOND:g} wrong keys a second"
+            detail = f"at most {limit}; try again in {math.ceil(wait)} s"
             raise Refused(refusal(429, "too-fast", detail, headers=retry_after(wait)))
-        if self.options.api_key:
-            given = request.headers.get("x-api-key", "")
-            if not same_key(given, self.options.api_key):
-                raise Refused(missing_key(given))
+        if not known:
+            raise Refused(missing_key(given))
         if self.options.reply_with is not None:
             return self._status(request, ctx)
         if self.method == "GET":
@@ -213,7 +235,7 @@ class HttpIn(Node):
             answer[reply.accepted_as] = {**taken, "timestamp": iso(message.at)}
         return Response(body=answer)
 
-    def example(self) -> dict[str, JSON] | None:
+    def sample_body(self) -> dict[str, JSON] | None:
         """A body that this route takes, for people who try it; None where it takes none or any."""
         return example(self.options.body) if self.options.body else None
 

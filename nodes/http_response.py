@@ -22,6 +22,15 @@ WITHOUT_BODY = (204, 205, 304)
 class HttpResponse(Node):
     """Answer the request that an http-in took; without ``body`` the answer is the payload."""
 
+    example = """
+        setpoint: {type: http-in, route: POST /api/bess/setpoint, body: {power_mw: {min: -5, max: 5, required: true}}}
+        accepted:
+          type: http-response
+          from: setpoint
+          status: 202
+          body: "{power_mw} MW accepted"
+    """
+
     class Options(NodeOptions):
         status: Annotated[int, Meta(ge=200, le=599, description="The status code.")] = 200
         headers: Annotated[dict[str, Template], Meta(description="Further headers, with {field} places.")] = {}

@@ -20,6 +20,14 @@ class Inject(Node):
     in the hour that is there twice comes once, and a ``*`` in minute or hour goes on counting.
     """
 
+    example = """
+        day-ahead-gate:
+          type: inject
+          at: 45 11 * * *
+          payload: {market: day-ahead, reserve_mw: 1.5}
+        reminder: {type: log, from: day-ahead-gate, text: "bids for {market} close soon"}
+    """
+
     class Options(NodeOptions):
         every: Annotated[Duration | None, Meta(description="Time between messages, counted from full multiples.")] = (
             None

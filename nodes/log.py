@@ -22,6 +22,16 @@ class Log(Node):
     lost because of it. Line breaks and control characters are escaped, and a very long line is cut.
     """
 
+    example = """
+        telemetry: {type: manual-in, fields: {temperature_c: {unit: °C}}}
+        overheated: {type: threshold, from: telemetry, field: temperature_c, above: 40}
+        warnings:
+          type: log
+          from: [overheated.above, overheated.cleared]
+          level: warning
+          text: "battery at {temperature_c} °C: {overheated}"
+    """
+
     class Options(NodeOptions):
         level: Annotated[
             Literal["debug", "info", "warning", "error"], Meta(description="How important the line is.")

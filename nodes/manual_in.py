@@ -9,12 +9,21 @@ from flowrunner.errors import Reject, did_you_mean
 from flowrunner.fields import Limits, contradiction, is_number, outside
 from flowrunner.message import JSON, FieldInfo, Message
 from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
-from flowrunner.shape import Shape
+from flowrunner.shape import Shape, known_units
 from flowrunner.units import Duration
 
 
 class ManualIn(Node):
     """Take values from a person, by the page or the API. They are marked as manual and expire."""
+
+    example = """
+        control-room:
+          type: manual-in
+          fields:
+            soc_percent: {min: 0, max: 100, unit: "%"}
+            active_power_mw: {min: -20, max: 20, unit: MW}
+          expires_after: 2h
+    """
 
     class Options(NodeOptions):
         fields: Annotated[
@@ -29,6 +38,8 @@ class ManualIn(Node):
     manual = True
 
     def check(self) -> list[Fault]:
+        if self.options.expires_after is not None and self.options.expires_after <= 0:
+            return [Fault("expires_after", "a value would be gone at once", "leave it out if values never expire")]
         return [
             Fault(f"fields.{name}", wrong)
             for name, limits in self.options.fields.items()
@@ -36,7 +47,8 @@ class ManualIn(Node):
         ]
 
     def emits(self, incoming: Shape) -> Shape:
-        return Shape(dict.fromkeys(self.options.fields, "number"))
+        units = known_units({name: one.unit for name, one in self.options.fields.items()})
+        return Shape(dict.fromkeys(self.options.fields, "number"), units=units)
 
     def entry(self, values: Mapping[str, JSON], ctx: Context) -> Message:
         """The record of one entry: all its values, or Reject with every reason. ``null`` takes a value back."""

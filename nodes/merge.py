@@ -33,6 +33,16 @@ class Merge(Node):
     stale; the port ``stale`` says when that begins. A message without a key is news for every key.
     """
 
+    example = """
+        meter: {type: mqtt-in, broker: "mqtt://localhost:1883", topics: {bess/soc: {field: soc_percent}}}
+        control-room: {type: manual-in, fields: {soc_percent: {min: 0, max: 100}}, expires_after: 2h}
+        telemetry:
+          type: merge
+          from: [meter, control-room]
+          prefer: [meter, control-room]
+          stale_after: 90s
+    """
+
     class Options(NodeOptions):
         prefer: Annotated[list[InputName] | None, Meta(description="Inputs, the most trusted first.")] = None
         require: Annotated[
@@ -49,6 +59,7 @@ class Merge(Node):
         ] = "fallback"
 
     options: Options
+    joins = True
     ports = ("out", "stale")
 
     def check(self) -> list[Fault]:

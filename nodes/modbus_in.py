@@ -1,6 +1,7 @@
 """modbus-in: registers of a device, polled."""
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated
 from zlib import crc32
 
@@ -9,11 +10,13 @@ from msgspec import Meta
 from flowrunner.message import FieldInfo, Message
 from flowrunner.modbus import Device, Poller, Register, contradictions
 from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
-from flowrunner.shape import Kind, Shape
+from flowrunner.shape import Kind, Shape, known_units
 from flowrunner.units import Duration, iso
 
 STAGGER = Duration.parse("1s")
 """Polls of different nodes are spread over this time, or over a tenth of their interval if that is shorter."""
+HOST_AND_PORT = re.compile(r"[^:]*:[^:]*|\[.*\]:.*")
+"""More than one colon without brackets is an IPv6 address."""
 
 
 class ModbusIn(Node):
@@ -21,6 +24,17 @@ class ModbusIn(Node):
 
     A register that the device refuses or that says "no value" is an absent field, never 0. Nodes that name the
     same host and port share one connection.
+    """
+
+    example = """
+        inverter:
+          type: modbus-in
+          host: 192.168.1.100
+          unit_id: 1
+          every: 10s
+          registers:
+            soc_percent: {address: 0, type: uint16, scale: 0.01, unit: "%", na: [0xFFFF]}
+            active_power_mw: {address: 1, type: int16, scale: 0.001, unit: MW, na: [0x8000]}
     """
 
     class Options(NodeOptions, kw_only=True):
@@ -50,10 +64,14 @@ class ModbusIn(Node):
                 faults.append(
                     Fault(option, f"{getattr(self.options, option)} is too short", f"{least} is the shortest")
                 )
+        if HOST_AND_PORT.fullmatch(self.options.host):
+            faults.append(Fault("host", f"{self.options.host!r} contains a port", "the port goes into 'port:'"))
         return faults
 
     def emits(self, incoming: Shape) -> Shape:
-        return Shape({name: _kind(register) for name, register in self.options.registers.items()})
+        registers = self.options.registers
+        units = known_units({name: one.unit for name, one in registers.items()})
+        return Shape({name: _kind(one) for name, one in registers.items()}, units=units)
 
     async def open(self, ctx: Context) -> None:
         o = self.options
@@ -75,21 +93,29 @@ class ModbusIn(Node):
         while True:
             readings = await self.poller.poll()
             now = ctx.now()
-            ctx.connected(True)
             infos = {
                 name: FieldInfo(
                     at=now, received_at=now, source=self.id, quality=one.quality, unit=self.options.registers[name].unit
                 )
                 for name, one in readings.items()
             }
-            for name, one in readings.items():
-                if one.quality == "bad":
-                    ctx.error("no-value", f"{name}: {one.reason}")
             payload = {name: one.value for name, one in readings.items() if one.quality != "bad"}
+            self._tell(ctx, {name: one.reason for name, one in readings.items() if one.quality == "bad"}, bool(payload))
             yield ctx.message(payload, position=iso(due), at=now, fields=infos)
             now = ctx.now()
             due = now - (now - stagger) % every + every
             await ctx.sleep_until(due)
+
+    def _tell(self, ctx: Context, bad: Mapping[str, str], any_value: bool) -> None:
+        """A device of which nothing is known is as good as not there, and is shown so."""
+        if any_value:
+            ctx.connected(True)
+            for name, reason in bad.items():
+                ctx.error("no-value", f"{name}: {reason}")
+        else:  # one error for all: one more per register would make the same state news at every poll
+            o = self.options
+            first = ": ".join(next(iter(bad.items())))
+            ctx.connected(False, f"{o.host}:{o.port} unit {o.unit_id}: no register gives a value: {first}")
 
 
 def _kind(register: Register) -> Kind:

@@ -11,12 +11,13 @@ from msgspec import Meta
 
 from flowrunner.fields import Limits, contradiction, outside
 from flowrunner.message import FieldInfo, Message
-from flowrunner.mqtt.client import Client, Packet
+from flowrunner.mqtt.client import Packet
 from flowrunner.mqtt.options import BrokerOptions
 from flowrunner.mqtt.payload import BadPayload, parse_payload, read_sample
+from flowrunner.mqtt.sharing import shared_client
 from flowrunner.mqtt.topic import check_filter
 from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
-from flowrunner.shape import ANYTHING, Shape
+from flowrunner.shape import ANYTHING, Shape, known_units, union
 
 PAUSE_AT, RESUME_AT = 500, 50
 """Waiting packets at which reading from the broker stops, and goes on."""
@@ -34,6 +35,17 @@ class MqttIn(Node):
     With ``topic`` the payload goes on as it is: JSON when it is JSON, else text. With ``topics`` each topic is one
     field of a record: ``{"value": 75.5, "timestamp": "2025-01-25T20:30:00Z", "unit": "%"}`` or a bare number; other
     units of the same kind are converted, anything else is refused. Acknowledged once the next node has the message.
+    """
+
+    example = """
+        meter:
+          type: mqtt-in
+          broker: mqtt://localhost:1883
+          username: ${BESS_MQTT_USERNAME:-}
+          password: ${BESS_MQTT_PASSWORD:-}
+          topics:
+            bess/soc: {field: soc_percent, unit: "%", min: 0, max: 100}
+            bess/power: {field: active_power_mw, unit: MW, min: -20, max: 20}
     """
 
     class Options(BrokerOptions, NodeOptions, frozen=True, kw_only=True):
@@ -69,13 +81,14 @@ class MqttIn(Node):
     def emits(self, incoming: Shape) -> Shape:
         if self.options.topics is None:
             return ANYTHING
-        return Shape({one.field: "number" for one in self.options.topics.values()})
+        topics = self.options.topics.values()
+        return union(Shape({one.field: "number"}, units=known_units({one.field: one.unit})) for one in topics)
 
     async def open(self, ctx: Context) -> None:
         self.packets: asyncio.Queue[tuple[str, Packet]] = asyncio.Queue()
         self.ctx = ctx
         settings = self.options.settings()
-        self.client = ctx.shared(settings, lambda: Client(settings))
+        self.client = shared_client(ctx.shared, settings)
         self.client.add_listener(self._listen)
         filters = list(self.options.topics or {}) or [self.options.topic or ""]
         self.subscriptions = [

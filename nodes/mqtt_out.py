@@ -7,8 +7,9 @@ from msgspec import Meta
 
 from flowrunner.errors import NotConnected, Reject
 from flowrunner.message import Message
-from flowrunner.mqtt.client import Client
+from flowrunner.mqtt.client import HungUp, Suspicion
 from flowrunner.mqtt.options import BrokerOptions
+from flowrunner.mqtt.sharing import shared_client
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.schema import Template
 from flowrunner.template import Text, as_text
@@ -21,6 +22,16 @@ class MqttOut(Node):
     """Publish each message to a topic of an MQTT broker: records as JSON, text as it is.
 
     While the broker is away messages wait in the inbox; each is published until the broker has acknowledged it.
+    """
+
+    example = """
+        telemetry: {type: manual-in, key: north, fields: {soc_percent: {min: 0, max: 100}}}
+        publish:
+          type: mqtt-out
+          from: telemetry
+          broker: mqtt://localhost:1883
+          topic: bess/{key}/telemetry
+          retain: true
     """
 
     class Options(BrokerOptions, NodeOptions, frozen=True, kw_only=True):
@@ -49,7 +60,8 @@ class MqttOut(Node):
         self.ctx = ctx
         self.topic = Text(self.options.topic)
         settings = self.options.settings()
-        self.client = ctx.shared(settings, lambda: Client(settings))
+        self.suspicion = getattr(self, "suspicion", None) or Suspicion()  # it lasts from one open to the next
+        self.client = shared_client(ctx.shared, settings)
         self.up = asyncio.Event()
         self.client.add_listener(self._listen)
         self.client.start()
@@ -75,8 +87,20 @@ class MqttOut(Node):
         expiry = None if self.options.expiry is None else max(1, round(self.options.expiry.seconds))
         topic = self.topic.fill(message)
         try:
-            await self.client.publish(
-                topic, as_text(message.payload).encode(), self.options.qos, self.options.retain, expiry_s=expiry
-            )
+            payload = as_text(message.payload).encode()
+        except UnicodeEncodeError:
+            raise Reject("payload", f"for {topic!r}: it holds a character that is no text (a lone surrogate)") from None
+        try:
+            await self.client.publish(topic, payload, self.options.qos, self.options.retain, expiry_s=expiry)
         except ValueError as error:
             raise Reject("topic", f"{topic!r}: {error}") from None
+        except HungUp as error:
+            if not self.suspicion.hung_up((topic, payload)):
+                raise
+            self.suspicion.clear()
+            raise Reject(
+                "mqtt-refused",
+                f"{topic!r}, {len(payload)} bytes: the broker hung up on it each time; "
+                f"check its limits for size, retain and QoS, and its access list ({error})",
+            ) from None
+        self.suspicion.clear()

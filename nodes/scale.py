@@ -32,6 +32,16 @@ class Scale(Node):
     ``max`` (judged after the rounding) the value is bad: its field leaves as absent, and an error says so.
     """
 
+    example = """
+        inverter: {type: modbus-in, host: 192.168.1.100, registers: {soc_percent: {address: 0}, power_mw: {address: 1}}}
+        in-units:
+          type: scale
+          from: inverter
+          fields:
+            soc_percent: {factor: 0.01, unit: "%", min: 0, max: 100}
+            power_mw: {factor: 0.001, unit: MW, min: -20, max: 20, round: 3}
+    """
+
     class Options(NodeOptions):
         factor: Annotated[int | float | None, Meta(description="Multiplier, for payloads that are a number.")] = None
         offset: Annotated[int | float | None, Meta(description="Added after the factor.")] = None
@@ -60,7 +70,12 @@ class Scale(Node):
     def emits(self, incoming: Shape) -> Shape:
         if self.options.fields is None:
             return Shape({"value": "number"})
-        return incoming.plus(dict.fromkeys(self.options.fields, "number"))
+        same = {name for name, one in self.options.fields.items() if one.factor == 1 and one.offset == 0}
+        units = {
+            name: one.unit or (incoming.units.get(name) if name in same else None)
+            for name, one in self.options.fields.items()
+        }
+        return incoming.plus(dict.fromkeys(self.options.fields, "number"), units)
 
     def process(self, message: Message, ctx: Context) -> Message:
         fields = self.options.fields

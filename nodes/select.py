@@ -18,6 +18,14 @@ class Select(Node):
     not there afterwards.
     """
 
+    example = """
+        telemetry: {type: manual-in, fields: {soc_percent: {}, active_power_mw: {}, temperature_c: {}}}
+        for-the-trader:
+          type: select
+          from: telemetry
+          fields: {soc: soc_percent, power: active_power_mw}
+    """
+
     class Options(NodeOptions):
         fields: Annotated[
             list[FieldName] | dict[NewField, FieldName],
@@ -38,7 +46,8 @@ class Select(Node):
         return fields if isinstance(fields, dict) else {name: name for name in fields}
 
     def emits(self, incoming: Shape) -> Shape:
-        return Shape({new: incoming.fields.get(old) for new, old in self.names.items()})
+        units = {new: incoming.units[old] for new, old in self.names.items() if old in incoming.units}
+        return Shape({new: incoming.fields.get(old) for new, old in self.names.items()}, units=units)
 
     async def open(self, ctx: Context) -> None:
         self.pairs = list(self.names.items())

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from flowrunner.errors import Reject
 from flowrunner.fields import MAX_KEYS, is_number
-from flowrunner.message import JSON, FieldInfo, Instant, Message, Origin
+from flowrunner.message import FUTURE_TOLERANCE_NS, JSON, FieldInfo, Instant, Message, Origin
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.schema import FieldName
 from flowrunner.shape import Shape
@@ -43,6 +43,17 @@ class Threshold(Node):
     values.
     """
 
+    example = """
+        telemetry: {type: manual-in, fields: {temperature_c: {min: -40, max: 120, unit: °C}}}
+        overheated:
+          type: threshold
+          from: telemetry
+          field: temperature_c
+          above: 40
+          clear_below: 38
+          clear_after: 5min
+    """
+
     class Options(NodeOptions):
         field: Annotated[FieldName, Meta(description="The field to judge.")]
         above: Annotated[int | float | None, Meta(description="More than this is above.")] = None
@@ -76,8 +87,8 @@ class Threshold(Node):
             if limit[1] is None:
                 faults.append(Fault(option, f"there is no '{limit[0]}' that it could end", f"write '{limit[0]}: …'"))
             elif (value - limit[1]) * sign > 0:
-                most = "at most" if sign > 0 else "at least"
-                faults.append(Fault(option, f"{value} must be {most} {limit[0]} {limit[1]}"))
+                past = "more" if sign > 0 else "less"
+                faults.append(Fault(option, f"{option} {value} must not be {past} than {limit[0]!r} ({limit[1]})"))
             elif other[1] is not None and (value - other[1]) * sign < 0:
                 faults.append(Fault(option, f"{value} is beyond {other[0]} {other[1]}: it would never be clear"))
         return faults
@@ -105,7 +116,7 @@ class Threshold(Node):
         info, now, before = message.info(self.options.field), ctx.now(), latch.verdict
         values = [] if info.trouble(now) else self._values(record, message)
         if values:
-            verdict: Verdict = self._judge(values, info, latch)
+            verdict: Verdict = self._judge(values, info, latch, now)
             info = msgspec.structs.replace(info, unit=None)  # a verdict is as old as the value that it judged
         else:
             latch.leaning = None  # a gap: hold times start again
@@ -123,7 +134,9 @@ class Threshold(Node):
         found = [record[field], *(message.meta or {}).get("overridden", {}).get(field, ())]
         return [abs(one) if self.options.magnitude else one for one in found if is_number(one)]
 
-    def _judge(self, values: list[float], info: FieldInfo, latch: Latch) -> Latched:
+    def _judge(self, values: list[float], info: FieldInfo, latch: Latch, now: Instant) -> Latched:
+        if latch.newest - now > FUTURE_TOLERANCE_NS:  # the clock was set back: hold times start again
+            latch.leaning, latch.newest = None, info.at
         if latch.fresh_until is not None and info.at >= latch.fresh_until:
             latch.leaning = None  # the value before ran out before this one came
         latch.fresh_until = info.valid_until

@@ -106,10 +106,25 @@ def test_a_flow_that_ships_with_the_program_is_found_for_who_looks_in_the_wrong_
 
 def test_validate(flow: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", str(flow)]) == 0
-    assert capsys.readouterr() == ("flow is good: 2 nodes\n", "")
+    assert capsys.readouterr() == ("flow is good: 2 nodes run\n", "")
     (flow.parent / "other.yaml").write_text(GOOD.replace("good", "other"))
     assert main(["validate", str(flow.parent)]) == 0
-    assert capsys.readouterr().out == "2 flows are good: 4 nodes\n"
+    assert capsys.readouterr().out == "2 flows are good: 4 nodes run\n"
+    flow.write_text(flow.read_text().replace("from: tick", "from: tick, enabled: false"))
+    assert main(["validate", str(flow.parent)]) == 0
+    assert capsys.readouterr().out == "2 flows are good: 3 nodes run, 1 is off (good/out)\n"
+    assert main(["validate", str(flow)]) == 0
+    assert capsys.readouterr().out == "flow is good: 1 node runs, 1 is off (out)\n"
+
+
+def test_validate_prints_errors_before_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mixed.yaml"
+    off = GOOD.replace("payload: 1", "payload: 1, enabled: false")
+    file.write_text(f"{off}  late: {{type: inject, every: 30, payload: 1}}\n")
+    assert main(["validate", str(file)]) == 78
+    first, _, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{file}:5:")
+    assert rest[0].startswith(f"{file}:4:") and "note: out.from" in rest[0]  # noqa: PT018  (one line)
 
 
 def test_validate_prints_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +156,9 @@ def test_validate_for_tools(tmp_path: Path, flow: Path, capsys: pytest.CaptureFi
 
 def test_nodes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nodes"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == Registry().names
+    types, _, envelope = capsys.readouterr().out.partition("\n\n")
+    assert [line.split()[0] for line in types.splitlines()] == Registry().names
+    assert envelope.startswith("every node:\n  type (text, required): ")
     assert main(["nodes", "threshold"]) == 0
     assert capsys.readouterr().out.startswith("threshold: ")
 

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from flowrunner.errors import Mark, Problem, Severity
 
+_VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?!\w|:\w)", re.ASCII)  # not of ${secret:…}
 Step = str | int
 """A key of a mapping or a position in a sequence."""
 
@@ -33,6 +35,11 @@ class Leaf:
     """The values in it that must not be shown."""
     broken: bool = False
     """A problem is reported already; whatever else could be said of the value would be noise."""
+
+    @property
+    def variables(self) -> str:
+        """The names that a ``${…}`` in it was replaced by, for people: ``A``, ``A and B``; "" without any."""
+        return self.substituted or " and ".join(dict.fromkeys(_VARIABLE.findall(self.raw)))
 
     def mark_at(self, offset: int) -> Mark:
         """The place of a character of the text; of the whole value where that cannot be told."""

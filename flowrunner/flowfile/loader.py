@@ -13,7 +13,7 @@ import yaml
 
 from flowrunner.errors import Mark
 from flowrunner.flowfile.document import Branch, Document, Items, Leaf, Step, Tree, spell
-from flowrunner.flowfile.syntax import report_characters, report_syntax
+from flowrunner.flowfile.syntax import HARD_SPACE, HARD_SPACE_HINT, hard_space, report_characters, report_syntax
 
 MAX_NODES = 200_000
 """A file that unfolds to more values than this (aliases of aliases) is refused."""
@@ -83,8 +83,9 @@ def load(text: str, file: str) -> Document:
             hint="begin with 'flow: name' and 'nodes:'",
         )
         return document
-    tree = _Builder(document).build(root, [])
-    if isinstance(tree, Branch):
+    builder = _Builder(document)
+    tree = builder.build(root, [])
+    if isinstance(tree, Branch) and not builder.shifted:
         document.root = tree
     return document
 
@@ -126,6 +127,7 @@ class _Builder:
         self.document = document
         self.count = 0
         self.full = False
+        self.shifted = False  # a line stands elsewhere than it seems to: nothing can be said of the structure
         self.open: set[int] = set()  # nodes being built: an alias to one of them is a cycle
 
     def build(self, node: yaml.Node, path: list[Step]) -> Tree:
@@ -169,6 +171,11 @@ class _Builder:
         straight = start.line == end.line and end.column - start.column == len(node.value) + 2 * len(style)
         if style:
             return Leaf(node.value, node.value, mark, style, straight)
+        if at := hard_space(node.value):
+            self.document.report(
+                Mark(mark.line, mark.column + at - 1), "syntax", HARD_SPACE, path=spell(path), hint=HARD_SPACE_HINT
+            )
+            return Leaf(node.value, node.value, mark, broken=True)
         try:
             return Leaf(scalar(node.value), node.value, mark, straight=straight)
         except ValueError as error:
@@ -201,6 +208,10 @@ class _Builder:
                     key_mark, "duplicate-key", f"{key!r} is here twice", path=spell([*path, key]),
                     hint=f"the first is at line {first.line}, column {first.column}",
                 )  # fmt: skip
+                continue
+            if key.startswith("\xa0") and not key_node.style:
+                self.document.report(key_mark, "syntax", HARD_SPACE, hint=HARD_SPACE_HINT)
+                self.shifted = True
                 continue
             branch.keys[key] = key_mark
             value = branch.items[key] = self.build(value_node, [*path, key])

@@ -16,6 +16,11 @@ _BREAK = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 _NOT_YAML = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What libyaml refuses; the printable characters of yaml.org/spec/1.2.2, §5.1."""
 _WHOLE = re.compile(r"\$\{[^}]*\}?")
+_HARD = re.compile(r"(?:[\w.-]+:)?[ ]*(\xa0)")
+_TIGHT = re.compile(r"\s*(?:- )?([^\s:#'\"{}\[\]]+):((?!//)\S.*)")
+MISSING_SPACE = "after ':' a space is missing"
+HARD_SPACE = "a non-breaking space (U+00A0) stands where a space must be"
+HARD_SPACE_HINT = "type the space anew; copied text often holds these"
 Found = tuple[Mark, str, str, str]
 """(place, code, message, hint)"""
 
@@ -50,6 +55,11 @@ def _meant(lines: list[str], error: yaml.MarkedYAMLError) -> Found:
     tab = re.match(r"[ ]*\t", line)
     if tab and not line[: mark.column].strip():
         return Mark(mark.line, tab.end()), "tab", "a tab is used for indentation", "YAML indents with spaces only"
+    for number in (mark.line, mark.line - 1):
+        text = _line(lines, Mark(number, 1)) if number else ""
+        bare = text.lstrip(" ")
+        if column := hard_space(bare):
+            return Mark(number, len(text) - len(bare) + column), "syntax", HARD_SPACE, HARD_SPACE_HINT
     found = _unquoted(line) if "expected" in problem or "mapping" in problem else None
     if found:
         where = Mark(mark.line, found.start() + 1)
@@ -57,6 +67,8 @@ def _meant(lines: list[str], error: yaml.MarkedYAMLError) -> Found:
     if "mapping values are not allowed" in problem:
         return _stray_colon(lines, mark)
     if "could not find expected ':'" in problem:
+        if tight := missing_space(_line(lines, begun)):
+            return Mark(begun.line, tight[0]), "syntax", MISSING_SPACE, tight[1]
         return begun, "syntax", "a key without ':'", "write 'key: value'; is a line above not closed or not indented?"
     if "cannot start any token" in problem:
         what = line[mark.column - 1 : mark.column]
@@ -81,6 +93,18 @@ def _meant(lines: list[str], error: yaml.MarkedYAMLError) -> Found:
             "is a bracket closed too early?",
         )
     return mark, "syntax", problem or str(error), ""
+
+
+def hard_space(text: str) -> int:
+    """The column (from 1) of a non-breaking space that begins a plain text or stands behind its ``key:``; else 0."""
+    found = _HARD.match(text)
+    return found.start(1) + 1 if found else 0
+
+
+def missing_space(line: str) -> tuple[int, str] | None:
+    """Of a line ``key:value``: the column (from 1) where the space belongs, and what to write."""
+    found = _TIGHT.match(line)
+    return (found.start(2) + 1, f"write '{found[1]}: {found[2].rstrip()}'") if found else None
 
 
 def _unquoted(line: str) -> re.Match[str] | None:
@@ -139,10 +163,10 @@ def _stray_colon(lines: list[str], mark: Mark) -> Found:
     number, text = mark.line - 1 - above[0], above[1]
     where = Mark(number, len(text) - len(text.lstrip()) + 1)
     if not re.search(r":(\s|$)", text):
-        tight = re.match(r"([^:]+):(.+)", text.strip())
-        words = tight.groups() if tight else [*text.strip().split(None, 1), "…"][:2]
-        what = "after ':' a space is missing" if tight else "a ':' is missing"
-        return where, "syntax", what, f"write '{words[0]}: {words[1]}'"
+        if tight := missing_space(text):
+            return Mark(number, tight[0]), "syntax", MISSING_SPACE, tight[1]
+        words = [*text.strip().split(None, 1), "…"][:2]
+        return where, "syntax", "a ':' is missing", f"write '{words[0]}: {words[1]}'"
     if len(line) - len(line.lstrip()) > where.column - 1:
         place = Mark(mark.line, len(line) - len(line.lstrip()) + 1)
         return place, "syntax", "this line is indented deeper than the one above, which has a value", "align the two"

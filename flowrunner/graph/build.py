@@ -13,16 +13,20 @@ import msgspec
 from flowrunner.errors import Mark, did_you_mean
 from flowrunner.flowfile import Branch, Document, FlowFile, Items, Leaf, Tree, find, is_name, mark_of, spell, zone_of
 from flowrunner.flowfile.document import Step
+from flowrunner.flowfile.syntax import MISSING_SPACE, missing_space
 from flowrunner.message import JSON
-from flowrunner.node import Node
+from flowrunner.node import Node, RetryPolicy
 from flowrunner.registry import BrokenType, Envelope, NodeType, Registry
 from flowrunner.schema import Form, Ref, bind, decode, schema_of
+from flowrunner.units import Duration
 
 T = TypeVar("T")
 HEAD = Form(schema_of(FlowFile))
 ENVELOPE = frozenset(one.encode_name for one in msgspec.structs.fields(Envelope))
 NOT_ITS_OWN = ("type", "from", "enabled", "note")
 """Of a node's data what may change while the node stays the same."""
+
+SHORTEST_RETRY = Duration.parse("10ms")
 
 
 class Input(NamedTuple):
@@ -146,6 +150,11 @@ def _read(head: Head, id: str, tree: Tree, mark: Mark, registry: Registry) -> Pa
         part.report(mark, "node-id", f"{id!r} cannot be a node id", path, hint)
     if not isinstance(tree, Branch):
         if not tree.broken:
+            tight = missing_space(tree.text) if isinstance(tree, Leaf) and tree.straight and not tree.style else None
+            if tight:
+                place = Mark(tree.mark.line, tree.mark.column + tight[0] - 1)
+                part.report(place, "syntax", MISSING_SPACE, path, tight[1])
+                return part
             known = isinstance(tree, Leaf) and tree.text in registry.names
             what = f"write 'type: {tree.text if known and isinstance(tree, Leaf) else '…'}' below it"
             part.report(mark_of(head.document.root, path), "type", "a node is a map of options", path, what)
@@ -186,6 +195,7 @@ def _bind(part: Part, kind: NodeType) -> None:
     except msgspec.ValidationError as error:  # the schema lets through what the type does not: say it all the same
         part.report(part.mark, "value", str(error), path)
         return
+    _check_retry(part, part.envelope.retry)
     node = part.ask(f"{kind.cls.__name__}()", lambda: kind.cls(part.id, decoded))
     if node is None:
         return
@@ -198,6 +208,22 @@ def _bind(part: Part, kind: NodeType) -> None:
     claims = [] if faults else part.ask("claims()", lambda: list(node.claims()))
     if not faults and claims is not None:
         part.node, part.claims = node, claims
+
+
+def _check_retry(part: Part, retry: RetryPolicy | None) -> None:
+    if retry is None:
+        return
+    option, message, hint = "", "", ""
+    if retry.first < SHORTEST_RETRY:
+        option, hint = "first", "trying again without a pause keeps the machine busy"
+        message = f"{retry.first} is less than {SHORTEST_RETRY}"
+    elif retry.first > retry.max:
+        option = "first" if "first" in part.data["retry"] else "max"
+        message = f"first ({retry.first}) must not be more than max ({retry.max})"
+        hint = "" if len(part.data["retry"]) > 1 else "write both: retry: {first: …, max: …}"
+    if message:
+        path = [*part.path, "retry", option]
+        part.report(mark_of(part.document.root, path), "contradiction", message, path, hint)
 
 
 def _steps(tree: Tree, option: str) -> list[Step]:

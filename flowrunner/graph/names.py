@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from flowrunner.errors import did_you_mean
 from flowrunner.expression import ExpressionError, Names, check, parse
+from flowrunner.flowfile import mark_of
 from flowrunner.graph.build import Part
 from flowrunner.graph.model import ERROR_PORT, ERROR_SHAPE
 from flowrunner.graph.wiring import Link, Parts, Wiring
 from flowrunner.schema import Ref
-from flowrunner.shape import ANYTHING, Shape, union
+from flowrunner.shape import ANYTHING, EITHER, Shape, union
 from flowrunner.template import BUILT_IN, TemplateError, Text
 
 _SUBSTITUTED = re.compile(r"\$\{(\w+)[^}]*\}")
@@ -28,10 +31,14 @@ class Shapes:
 
     def visit(self, address: str) -> None:
         part = self.parts[address]
-        shapes = [shape for link in self.wiring.links[address] if (shape := self._along(part, link)) is not None]
-        incoming = self.incoming[address] = union(shapes)
+        shapes = [
+            (link, shape) for link in self.wiring.links[address] if (shape := self._along(part, link)) is not None
+        ]
+        incoming = self.incoming[address] = union(shape for _, shape in shapes)
+        if part.kind is not None and part.kind.cls.joins:
+            _check_units(part, shapes, incoming)
         if part.open:
-            incoming = Shape(incoming.fields, open=True)
+            incoming = msgspec.structs.replace(incoming, open=True)
         gone = self._missing_sources(part) if part.refs else ""
         for ref in part.refs:
             _check_ref(part, ref, incoming, gone)
@@ -76,6 +83,20 @@ class Shapes:
         names = [one.text for one in part.inputs]
         gone = [name for name in names if f"{part.flow}/{name.partition('.')[0]}" in self.wiring.disabled]
         return f"{', '.join(map(repr, gone))} would feed it, but does not run" if gone else ""
+
+
+def _check_units(part: Part, shapes: list[tuple[Link, Shape]], incoming: Shape) -> None:
+    """One record has one unit for a field: what judges it sees only the number."""
+    path = [*part.path, "from"]
+    for name in (one for one, unit in incoming.units.items() if EITHER in unit):
+        wires: dict[str, list[str]] = {}
+        for link, shape in shapes:
+            if name in shape.units:
+                wires.setdefault(shape.units[name], []).append(repr(link.wire.name.removesuffix(".out")))
+        ways = [f"in {unit} from {' and '.join(sources)}" for unit, sources in wires.items()]
+        message = f"{name!r} comes {', '.join(ways[:-1])}{' and ' if ways[1:] else ''}{ways[-1]}"
+        hint = "give both the same unit" if len(ways) == 2 else "give all the same unit"
+        part.report(mark_of(part.document.root, path), "units", message, path, hint)
 
 
 def _check_ref(part: Part, ref: Ref, incoming: Shape, gone: str) -> None:

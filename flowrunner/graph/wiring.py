@@ -72,7 +72,10 @@ def _resolve(
     name, _, port = rest.partition(".")
     source = parts.get(f"{flow}/{name}")
     if source is None:
-        if flow in flows or not slash:
+        if "," in text:
+            several = ", ".join(one.strip() for one in text.split(",") if one.strip())
+            part.report(mark, "unknown-node", f"there is no node {text!r}", path, f"write [{several}]")
+        elif flow in flows or not slash:
             known = flows.get(flow, ())
             hint = did_you_mean(name, known)
             prefix = f"{flow}/" if slash else ""

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from flowrunner.modbus.codec import Reading, bad, decode, decode_power
-from flowrunner.modbus.device import ILLEGAL_ADDRESS, ILLEGAL_VALUE, Device, ModbusException
+from flowrunner.modbus.device import Device
+from flowrunner.modbus.line import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusException
 from flowrunner.modbus.plan import MERGE_GAP, Request, plan, split
 from flowrunner.modbus.registers import MAX_REGISTERS, Register
 from flowrunner.units import scaled
@@ -61,7 +62,7 @@ class Poller:
 
     async def _read(self) -> tuple[dict[str, Words], dict[str, Reading]]:
         """All requests: what came, and what was refused, by name."""
-        if self._split_at != self._device.connections:
+        if self._split_at != self._device.connections(self._unit_id):
             self._requests = self._planned
         words: dict[str, Words] = {}
         refused: dict[str, Reading] = {}
@@ -73,7 +74,7 @@ class Poller:
             except ModbusException as error:
                 pieces = split(request) if error.code in (ILLEGAL_ADDRESS, ILLEGAL_VALUE) else []
                 if len(pieces) > 1:
-                    self._split_at = self._device.connections
+                    self._split_at = self._device.connections(self._unit_id)
                     waiting.extendleft(reversed(pieces))
                     continue
                 refused |= dict.fromkeys(request.names, bad(str(error)))

@@ -43,7 +43,14 @@ class Register(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     table: Annotated[
         Table, Meta(description="Holding registers (function 3), input registers (4), coils (1), discrete inputs (2).")
     ] = "holding"
-    address: Annotated[int, Meta(ge=0, le=65536, description="Address of the first register, as address_base counts.")]
+    address: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65536,
+            description="Address of the first register, as address_base counts; 65536 only with address_base: 1.",
+        ),
+    ]
     address_base: Annotated[
         Literal[0, 1], Meta(description="What the manual calls the first register: 0 (as on the wire) or 1.")
     ] = 0

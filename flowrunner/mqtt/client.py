@@ -11,6 +11,8 @@ from collections.abc import Callable, Hashable, Mapping
 from flowrunner.errors import NotConnected
 from flowrunner.message import JSON
 
+from .limits import HungUp as HungUp
+from .limits import Suspicion as Suspicion
 from .link import Arrival, Link
 from .packet import Packet as Packet
 from .settings import Announcement as Announcement
@@ -142,8 +144,10 @@ class Client:
 
         NotConnected when there is no connection or it is lost before the answer. Nothing is kept here to be sent
         later: the message is still the caller's, and as the broker may have had it, sending it again makes it
-        "at least once" for QoS 2 too. Reject (``mqtt-refused``) when an MQTT 5 broker says no. ValueError for a bad
-        topic, and for ``expiry_s`` (seconds) or ``properties`` (``content_type``, ``user``) without MQTT 5.
+        "at least once" for QoS 2 too. HungUp, a NotConnected, when the broker may have hung up because of it: see
+        Suspicion. Reject (``mqtt-refused``) when an MQTT 5 broker says no, or said at the connect that it takes no
+        such message. ValueError for a bad topic, and for ``expiry_s`` (seconds) or ``properties`` (``content_type``,
+        ``user``) without MQTT 5.
         """
         check_topic(topic)
         wanted = dict(properties or {}) | ({} if expiry_s is None else {"expiry_s": expiry_s})

@@ -15,6 +15,7 @@ from flowrunner.errors import NotConnected, Reject
 from flowrunner.message import JSON
 
 from . import trouble
+from .limits import HungUp, Limits
 from .packet import Ledger, Packet, Receipt
 from .protocol import Incoming, Speaker, Welcome
 from .settings import Settings
@@ -74,6 +75,7 @@ class Link:
         self._closing = False
         self._paused = False
         self._keepalive = settings.keepalive
+        self._limits = Limits()
         self._tick: asyncio.TimerHandle | None = None
         self._ledger = Ledger(self._acknowledge)
         self._window = asyncio.Semaphore(OUT_MAXIMUM)
@@ -122,7 +124,7 @@ class Link:
         """Ends at once, if it has not ended yet."""
         self._end("closed")
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, *, hung_up: bool = False) -> None:
         if self.lost.done():
             return
         self.alive = False
@@ -132,8 +134,10 @@ class Link:
         if self._tick is not None:
             self._tick.cancel()
         for sent in self._sent.values():
+            # The broker works in order: if a message made it hang up, it is the oldest without an answer.
             if not sent.done.done():
-                sent.done.set_exception(NotConnected(reason))
+                sent.done.set_exception(HungUp(reason) if hung_up else NotConnected(reason))
+            hung_up = False
         self._sent.clear()
         self._window.release()  # wakes the first who waits for room: it sees the end, and wakes the next
         if not self._closing:
@@ -167,8 +171,9 @@ class Link:
             self._window.release()
             raise NotConnected(self.lost.result())
         try:
+            self._check_fits(topic, payload, qos, retain, properties)
             mid = self._speaker.say_publish(topic, payload, qos, retain, properties)
-        except ValueError:
+        except (ValueError, Reject):
             if qos:
                 self._window.release()
             raise
@@ -176,6 +181,12 @@ class Link:
         self._sent[mid] = _Sent(topic, qos, done)
         self._gate()
         await done
+
+    # A broker ends the connection on a message that is beyond its limits, each time that it comes.
+    def _check_fits(self, topic: str, payload: bytes, qos: int, retain: bool, properties: Mapping[str, JSON]) -> None:
+        size = self._speaker.properties_size(properties)
+        if complaint := self._limits.complaint(topic, payload, qos, retain, size):
+            raise Reject("mqtt-refused", trouble.refused_message(topic, complaint, self._settings))
 
     def pause(self, paused: bool) -> None:
         """While paused nothing is read, unless an answer of the broker is waited for."""
@@ -224,6 +235,7 @@ class Link:
         self.idents = welcome.idents
         self._window = asyncio.Semaphore(min(OUT_MAXIMUM, welcome.receive_maximum))
         self._keepalive = welcome.keepalive
+        self._limits = welcome.limits
         self._keep_alive()
         if not welcome.session_present:
             self._recorded.clear()
@@ -246,7 +258,7 @@ class Link:
         else:
             error = self._wire.error if self._wire.ended else ValueError(protocol_error)
             text = (trouble.broke if self.alive else trouble.cannot_connect)(error, self._settings)
-        self._end(text)
+        self._end(text, hung_up=self.alive and not trouble.innocent(said, self._wire.error))
 
     def on_incoming(self, message: Incoming) -> None:
         if message.qos == 2 and message.mid in self._recorded:

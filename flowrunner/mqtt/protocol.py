@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 import paho.mqtt.client as paho
@@ -15,6 +15,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from flowrunner.message import JSON
 
+from .limits import MAX_PACKET, Limits
 from .settings import Settings
 from .wire import Wire
 
@@ -30,6 +31,7 @@ class Welcome(msgspec.Struct, frozen=True):
     idents: bool
     receive_maximum: int
     keepalive: int
+    limits: Limits
 
 
 class Incoming(msgspec.Struct):
@@ -119,6 +121,13 @@ class Speaker(paho.Client):
         """The number of the message. ValueError for a property that is not known."""
         return self.publish(topic, payload, qos, retain, _pack(properties)).mid
 
+    def properties_size(self, properties: Mapping[str, JSON]) -> int:
+        """Bytes of a message's properties with their length. ValueError for one that is not known."""
+        if self._settings.protocol != "5":
+            return 0
+        packed = _pack(properties)
+        return 1 if packed is None else len(cast(bytes, packed.pack()))  # type: ignore[no-untyped-call]  # paho's
+
     def say_received(self, mid: int, qos: int) -> None:
         """Our acknowledgement of a message: PUBACK, or PUBREC."""
         if qos == 1:
@@ -170,7 +179,12 @@ class Speaker(paho.Client):
             idents = self._settings.protocol == "5" and getattr(found, "SubscriptionIdentifierAvailable", 1) == 1
             maximum = getattr(found, "ReceiveMaximum", 65535)
             keepalive = self.keepalive or self._settings.keepalive
-            return hears.on_welcome(Welcome(flags.session_present, idents, maximum, keepalive))
+            limits = Limits(
+                packet=getattr(found, "MaximumPacketSize", MAX_PACKET),
+                qos=getattr(found, "MaximumQoS", 2),
+                retain=getattr(found, "RetainAvailable", 1) == 1,
+            )
+            return hears.on_welcome(Welcome(flags.session_present, idents, maximum, keepalive, limits))
 
         def ended(_c: Any, _u: Any, flags: paho.DisconnectFlags, reason: ReasonCode, _p: Any) -> None:
             name = reason.getName()

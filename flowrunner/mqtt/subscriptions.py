@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
+from .overlap import is_plain, without_overlap
 from .packet import Packet
-from .topic import check_filter, covers, matches, without_overlap
+from .topic import check_filter, covers, matches
 
 Receive = Callable[[Packet], None]
 
@@ -61,12 +62,13 @@ class Subscriptions:
     MQTT 5 brokers name the subscriptions that a message is for (subscription identifiers), so overlapping
     filters are kept apart exactly. Others may send one copy per overlapping filter, and copies cannot be told
     from true repeats; there the broker is only asked for filters that do not overlap, and what a wide one
-    covers is sorted out here (:func:`~flowrunner.mqtt.topic.without_overlap`). When a wide filter joins a narrow
+    covers is sorted out here (:func:`~flowrunner.mqtt.overlap.without_overlap`). When a wide filter joins a narrow
     one in use, a message of just that moment may come twice; none is lost.
     """
 
     def __init__(self) -> None:
         self._routes: dict[str, _Route] = {}
+        self._idents: set[int] = set()
         self._held: dict[str, int] = {}  # what the broker's session holds for us: filter → QoS
 
     def __iter__(self) -> Iterator[Subscription]:
@@ -95,6 +97,7 @@ class Subscriptions:
         route.newcomers.discard(subscription)
         if not route.users:
             del self._routes[subscription.filter]
+            self._idents.discard(route.ident)
 
     def connected(self, session_present: bool) -> None:
         """A new connection. With a session of before the broker still holds what it confirmed."""
@@ -112,11 +115,12 @@ class Subscriptions:
         """What to SUBSCRIBE to, then what to UNSUBSCRIBE from. The table takes both as sent."""
         needed = {pattern: max(user.qos for user in route.users) for pattern, route in self._routes.items()}
         wanted, crossed = (needed, {}) if idents else without_overlap(needed, self._held)
+        wide = [one for one in wanted if not is_plain(one)]
         asking: dict[str, Ask] = {}
         for pattern, route in self._routes.items():
             route.carrier = pattern if pattern in wanted else None
             if route.carrier is None and pattern not in crossed:
-                route.carrier = next(wide for wide in wanted if covers(wide, pattern))
+                route.carrier = next(one for one in wide if covers(one, pattern))
             if route.carrier is None:
                 _tell(route.users, _CROSSED.format(pattern, crossed[pattern]))
             elif route.ask or self._held.get(route.carrier) != wanted[route.carrier]:
@@ -153,10 +157,10 @@ class Subscriptions:
 
     def _ident(self, pattern: str) -> int:
         """1 to 268435455, the same for the same filter after a restart, when a session may still hold it."""
-        taken = {route.ident for route in self._routes.values()}
         ident = int.from_bytes(hashlib.blake2b(pattern.encode(), digest_size=4).digest()) % 268_435_455 + 1
-        while ident in taken:
+        while ident in self._idents:
             ident = ident % 268_435_455 + 1
+        self._idents.add(ident)
         return ident
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 MAX_BYTES = 65535  # a UTF-8 string on the wire has two bytes for its length
 SHARE = "$share/"
 
@@ -76,32 +74,6 @@ def overlaps(one: str, other: str) -> bool:
             return False
     longer = max(left, right, key=len)[min(len(left), len(right)) :]
     return longer in ([], ["#"])
-
-
-def without_overlap(needed: Mapping[str, int], held: Iterable[str]) -> tuple[dict[str, int], dict[str, str]]:
-    """What to subscribe to so that the broker never sends one message twice, for brokers that cannot say
-    which subscription a message is for.
-
-    ``needed`` is filter → QoS, the elder first; ``held`` are the filters that the broker holds already. Returns
-    filter → QoS to hold, and filter → the elder filter that it crosses (``a/+`` and ``+/b``: neither covers the
-    other), which cannot be had. A held filter that covers needed ones stays, so that nothing falls into the
-    gap between leaving a wide filter and taking a narrow one.
-    """
-    kept = {one: 0 for one in held if one not in needed and any(covers(one, other) for other in needed)}
-    candidates = [*kept, *needed]
-    widest = [one for one in candidates if not any(covers(two, one) for two in candidates if two != one)]
-    chosen: dict[str, int] = {}
-    for one in widest:
-        crossed = next((other for other in chosen if overlaps(one, other)), None)
-        if crossed is None:
-            chosen[one] = max(qos for other, qos in needed.items() if covers(one, other))
-        elif one in needed:
-            # Without it the plan may be another one: what only it covered has to be looked at again.
-            rest, refused = without_overlap({k: v for k, v in needed.items() if k != one}, held)
-            return rest, refused | {one: crossed}
-        else:
-            return without_overlap(needed, [other for other in held if other != one])
-    return chosen, {}
 
 
 def unshared(pattern: str) -> str:

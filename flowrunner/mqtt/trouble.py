@@ -10,6 +10,12 @@ from .settings import Settings
 
 _REFUSED = f"[Errno {errno.ECONNREFUSED}]"  # where a name has several addresses, asyncio joins the texts of all
 
+_NOT_BY_A_MESSAGE = {
+    "Session taken over", "Server shutting down", "Server busy", "Keep alive timeout", "Administrative action",
+    "Use another server", "Server moved", "Maximum connect time",
+}  # fmt: skip
+_CLOSED_BY_PEER = (ConnectionResetError, BrokenPipeError, ssl.SSLError)
+
 
 def cannot_connect(error: BaseException | None, settings: Settings) -> str:
     """Before the broker said yes; None: the other side closed the connection."""
@@ -47,6 +53,12 @@ def refused(reason: str, settings: Settings) -> str:
         case _:
             text = f"the broker closed the connection ({reason})"
     return f"{settings.address}: {text}"
+
+
+def innocent(said: str, error: BaseException | None) -> bool:
+    """Whether a connection that had worked ended for a reason that no message of ours can have given: the broker
+    said so (``said``), or the line broke rather than the other side closed it."""
+    return said in _NOT_BY_A_MESSAGE or (error is not None and not isinstance(error, _CLOSED_BY_PEER))
 
 
 def refused_subscription(pattern: str, reason: str, settings: Settings) -> str:

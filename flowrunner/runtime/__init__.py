@@ -10,6 +10,7 @@ from typing import Any
 from flowrunner.clock import Clock
 from flowrunner.connections import Connections
 from flowrunner.graph import Graph, GraphNode
+from flowrunner.http import refusal
 from flowrunner.message import Message
 from flowrunner.node import Node
 from flowrunner.runtime.context import NodeContext
@@ -119,7 +120,9 @@ class Runtime:
         context = self.contexts[worker.spec.address]
         if context.report(code, reason, message):
             return
-        context.log.warning("rejected a message (%s): %s", code, reason)
+        handle = ((message.meta or {}) if message is not None else {}).get("reply")
+        if handle is not None:  # somebody waits for what will not come
+            self.replies.answer(str(handle), refusal(422, code, f"{worker.spec.id}: {reason}"))
         if message is None:  # a timer's
             return
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
@@ -41,7 +43,7 @@ class NodeContext:
         self.incoming: Shape = spec.incoming
         self.inputs = frozenset(wire.name for wire in spec.wires)
         self.feeds = spec.feeds
-        self.log = NodeLog(spec.address, runtime.clock)
+        self.log = NodeLog(spec.address, asyncio.get_running_loop().time)
         self._runtime = runtime
         self._worker = worker
         self._timers: dict[tuple[str, str], Timer] = {}
@@ -147,12 +149,17 @@ class NodeContext:
         counters, out = self._worker.counters, self._worker.out
         now = self.now()
         counters.error(code, reason, now)
+        # Limited by the code and the first words, which name the field or topic: each trouble is said by itself.
+        subject = reason.partition(":")[0][:40]
+        self.log.warning(f"{code}: {subject.replace('%', '%%')}%s", reason[len(subject) :])
         if not out.readers[ERROR_PORT]:
             return False
         about = shown(message.payload) if message is not None else None
         payload = {"node": self.id, "code": code, "reason": reason, "message": about}
         if message is not None:
-            record = message.derive(payload, at=now, received_at=now, fields=None, meta=None)
+            reply = (message.meta or {}).get("reply")  # who handles the error may answer the request
+            meta = None if reply is None else {"reply": reply}
+            record = message.derive(payload, at=now, received_at=now, fields=None, meta=meta)
             record = out.stamp_unkeyed(record, message.root, message.path)
         else:
             record = self.message(payload, position=f"error:{now}:{sum(counters.errors.values())}")
@@ -172,15 +179,17 @@ class NodeContext:
         counters = self._worker.counters
         self._worker.life.away = False
         if state:
-            if counters.connected is False:
-                self.log.info("connected again")
+            if counters.connected is not True:
+                lost = counters.state == "disconnected" or counters.errors.get("not-connected")
+                self.log.change(logging.INFO, "connected again" if lost else "connected")
             counters.connected = True
             counters.state = "running" if counters.state == "disconnected" else counters.state
         else:
             news = counters.connected is not False or counters.last_error != f"not-connected: {reason}"
             counters.connected = False
             if reason and news:  # without a reason it is only the beginning: nothing has failed yet
-                self.log.warning("not connected: %s", reason)
+                self.log.change(logging.WARNING, "not connected: %s", reason)
+                counters.state = "disconnected" if counters.state == "running" else counters.state
                 counters.error("not-connected", reason, self.now())
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from flowrunner.errors import Reject
 from flowrunner.graph import GraphNode
 from flowrunner.message import Message, Path, Root
 from flowrunner.node import Output
@@ -97,10 +98,13 @@ class Outlet:
     def stamp(self, message: Message, root: Root | None, path: Path) -> Message:
         """Lineage and the envelope's key. A message that was handed on before is copied, never changed.
 
-        Reject when the message lacks a field that the key is made of.
+        Reject when the message lacks a field that the key is made of, or has nothing in it.
         """
         if self._key is not None:
-            return _replace(message, key=self._key.fill(message), root=root, path=self._way(path))
+            key = self._key.fill(message)
+            if not key:  # what has no key joins every key: that must be meant, not happen
+                raise Reject("empty-key", f"the key {self._key.text!r} comes out empty for this message")
+            return _replace(message, key=key, root=root, path=self._way(path))
         return self.stamp_unkeyed(message, root, path)
 
     def stamp_unkeyed(self, message: Message, root: Root | None, path: Path) -> Message:

@@ -10,7 +10,8 @@ from flowrunner.store import DeadLetter
 
 SHOWN_CAP = 4096
 """Bytes of an offending payload that an error record carries."""
-
+LETTER_CAP = 65_536
+"""Bytes of a payload that a dead letter keeps; of a larger one the beginning. Letters must not fill the disk."""
 
 _SMALL = (float, int, bool, type(None))
 
@@ -53,14 +54,20 @@ def encoded(value: object) -> bytes:
 
 def shown(payload: JSON) -> JSON:
     """A payload for an error record: itself while it is small and JSON, else the beginning of its text."""
+    return _beginning(payload, SHOWN_CAP)
+
+
+def _beginning(payload: JSON, cap: int) -> JSON:
     text = encoded(payload)
-    if len(text) > SHOWN_CAP:
-        return text[:SHOWN_CAP].decode("utf-8", "ignore") + "…"
+    if len(text) > cap:
+        return text[:cap].decode("utf-8", "ignore") + "…"
     return msgspec.json.decode(text)
 
 
 def dead_letter(spec: GraphNode, now: Instant, code: str, reason: str, message: Message) -> DeadLetter:
     """The letter; when the message as a whole cannot be written, what can be written of it."""
+    if too_large(message.payload, LETTER_CAP):
+        message = msgspec.structs.replace(message, payload=_beginning(message.payload, LETTER_CAP))
     try:
         text = msgspec.json.encode(message, enc_hook=repr)
     except Exception:  # the hook is a user's __repr__: it may raise anything; the payload says so in its place

@@ -27,8 +27,7 @@ async def run_source(worker: Worker, produce: Produce) -> None:
         except asyncio.CancelledError as error:
             if life.interrupted and life.producing is not None:
                 life.interrupted = False
-                if life.producing.uncancel() > 0:
-                    raise
+                life.producing.uncancel()
                 continue  # the other half restarts the node
             if cancelled_from_outside():
                 raise

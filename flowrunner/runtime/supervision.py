@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,7 @@ class Supervisor:
             await asyncio.Event().wait()  # until the runtime ends this task
         if isinstance(error, NotConnected):
             if counters.connected is not False:
-                worker.ctx.log.warning("not connected: %s", error)
+                worker.ctx.log.change(logging.WARNING, "not connected: %s", error)
             counters.connected, self.away = False, True
             counters.state = "disconnected"
             counters.error("not-connected", str(error), worker.host.now())
@@ -127,7 +128,6 @@ class Supervisor:
             counters.error("exception", _said(error), worker.host.now())
             worker.ctx.log.error("it failed and is restarted: %s", _said(error), exc_info=error)
         counters.restarts += 1
-        worker.host.rested()
         await self.close()
         await asyncio.sleep(self._delay())
 

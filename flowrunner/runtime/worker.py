@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-import types
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +20,7 @@ from flowrunner.message import Message, Root
 from flowrunner.node import Output
 from flowrunner.runtime.counters import Counters
 from flowrunner.runtime.delivery import BATCH, SLICE_S, Outlet
+from flowrunner.runtime.drive import drive
 from flowrunner.runtime.host import Host
 from flowrunner.runtime.inbox import Entry, Inbox
 from flowrunner.runtime.supervision import NODE_FAULTS, Supervisor, cancelled_from_outside
@@ -91,7 +91,7 @@ class Worker:
 
     def nudge(self, depth: int) -> None:
         """Something waits for this worker."""
-        if self.plain and depth < INLINE_DEPTH and self.life.opened and not (self.busy or self.trouble or self.closing):
+        if self.plain and depth < INLINE_DEPTH and self.life.opened and not self.busy:
             try:
                 self.run_plain(depth)
             except Exception as error:  # of the runtime, not of the node: it must not hit the writer
@@ -237,7 +237,6 @@ class Worker:
             await self.life.reopen(trouble, self._trouble_of)
             await self.life.open()
         else:
-            self.host.rested()
             await asyncio.Event().wait()  # until the runtime ends this task
         self.trouble = None
 
@@ -302,7 +301,7 @@ class Worker:
         """Await ``process``; hand on what is ready at the moment it suspends."""
         if not inspect.iscoroutine(result):
             return cast(Output, result)  # a plain call in an async node
-        return cast(Output, await _drive(result, self.out.hand_on))
+        return cast(Output, await drive(result, self.out.hand_on))
 
 
 def _swallow(message: Message, ctx: NodeContext) -> None:
@@ -315,26 +314,3 @@ def _refuse(message: Message, ctx: NodeContext) -> None:
 
 def _timer_root(node: str, due: Due) -> Root:
     return (node, f"timer:{due[0]}:{due[1]}@{due[2]}")
-
-
-@types.coroutine
-def _drive(work: Coroutine[Any, Any, Any], on_suspend: Callable[[], None]) -> Generator[Any, Any, Any]:
-    """Await ``work``, and call ``on_suspend`` once if it does not finish at once (PEP 380 by hand)."""
-    try:
-        waiting_for = work.send(None)
-    except StopIteration as stop:
-        return stop.value
-    on_suspend()
-    while True:
-        try:
-            sent = yield waiting_for
-        except BaseException as error:
-            try:
-                waiting_for = work.throw(error)
-            except StopIteration as stop:
-                return stop.value
-        else:
-            try:
-                waiting_for = work.send(sent)
-            except StopIteration as stop:
-                return stop.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from flowrunner.schema.types import KIND, PARSERS
 from flowrunner.schema.walk import Schema, describe
 
 Data = Any
+_VALUE = re.compile(r"write ([^\s\[]+)")
+"""A hint that is nothing but the value to write."""
 
 
 class Form:
@@ -152,9 +155,11 @@ def _report(document: Document, base: list[Step], finding: Finding, owner: str) 
             place, mark = [*path, key], about.keys.get(key, mark)
         if isinstance(about, Leaf) and about.secrets:
             message, hint = f"the value of {about.substituted or 'this text'} is not {describe(finding.schema)}", ""
-        elif isinstance(about, Leaf) and about.substituted:
-            message += f" (from {about.substituted})"
-            hint = hint if finding.validator in ("enum", "minimum", "maximum") else ""
+        elif isinstance(about, Leaf) and about.variables:
+            message += f" (from {about.variables})"
+            if finding.validator not in ("enum", "minimum", "maximum"):
+                value = _VALUE.fullmatch(hint)
+                hint = f"set {about.substituted} to {value[1]}" if value and about.substituted.isupper() else ""
         document.report(mark, code, message, path=spell(place), hint=hint, quotes=False)
 
 
@@ -171,6 +176,6 @@ def _check_kinds(document: Document, refs: list[Ref]) -> None:
             leaf = ref.leaf
             if leaf is not None and isinstance(leaf.value, int | float):  # ${SECONDS} that holds a bare number
                 message, hint = no_unit(leaf.value, ref.kind)
-            if leaf is not None and leaf.substituted:
-                message += f" (from {leaf.substituted})"
+            if leaf is not None and leaf.variables:
+                message += f" (from {leaf.variables})"
             document.report(ref.mark, "unit", message, path=spell(ref.path), hint=hint)

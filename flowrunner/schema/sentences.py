@@ -5,6 +5,7 @@ jsonschema reports unknown and missing keys at their parent, and of several bran
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from flowrunner.schema.types import FORMS, KIND, PARSERS, QUANTITIES
 from flowrunner.schema.walk import Schema, describe
 
 Data = Any
+_DECIMAL_COMMA = re.compile(r"([-+]?[0-9]+),([0-9]+)", re.ASCII)
 Sentence = tuple[str | None, str, str, str]
 """(key below the finding's path or None, code, message, hint)"""
 
@@ -101,6 +103,13 @@ def _unknown(finding: Finding, owner: str) -> Iterator[Sentence]:
         if key == "from" and "type" in known:
             yield key, "unknown-option", f"{owner} is a source, it reads from no node", "remove this"
             continue
+        if key == "queue" and "type" in known:
+            yield key, "unknown-option", f"{owner} has no option 'queue'", "a source has no inbox; remove this"
+            continue
+        value = finding.instance[key]
+        if isinstance(value, dict) and "type" in value and ("enabled" in known or "nodes" in known):
+            yield key, "unknown-option", f"{key!r} looks like a node", "indent it as its neighbours under nodes:"
+            continue
         hint = did_you_mean(key, known) or ("known: " + ", ".join(known) if known else "")
         yield key, "unknown-option", f"{owner} has no option {key!r} here", hint
 
@@ -133,6 +142,12 @@ def _wrong_type(value: Data, schema: Schema) -> tuple[str, str, str]:
     if schema.get("type") == "boolean":
         word = {**dict.fromkeys(_YES, "true"), **dict.fromkeys(_NO, "false")}.get(str(value).lower())
         return "type", message, f"write {word}" if word else ""
+    if schema.get("type") == "array" and not isinstance(value, dict):
+        return "type", message, f"write [{_plain(value)}]"
+    if isinstance(value, str) and "a number" in wants and (comma := _DECIMAL_COMMA.fullmatch(value)):
+        point = f"write {comma[1]}.{comma[2]}"
+        grouped = f", or {comma[1]}{comma[2]} if the comma marks thousands" if len(comma[2]) == 3 else ""
+        return "type", message, point + grouped
     if isinstance(value, dict | list):
         return "type", message, _explain(schema) if "description" in schema else ""
     if isinstance(value, str) and "number" in wants and _is_number(value):

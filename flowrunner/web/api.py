@@ -33,6 +33,7 @@ def routes(engine: Engine, key: KeyCheck) -> list[BaseRoute]:
         ("POST", "/api/v1/flows/{flow}/nodes/{node}/values", api.enter),
         ("GET", "/api/v1/problems", api.problems),
         ("GET", "/api/v1/config", api.config),
+        ("GET", "/api/v1/dead-letters", api.dead_letters),
     ]
     return [Route(path, key.guarded(_known(handle)), methods=[method]) for method, path, handle in table]
 
@@ -63,6 +64,9 @@ class _Api:
 
     async def problems(self, request: Request) -> Bytes:
         return ok(self.engine.problems)
+
+    async def dead_letters(self, request: Request) -> Bytes:
+        return ok(self.engine.dead_letters(request.query_params.get("flow")))
 
     async def config(self, request: Request) -> Bytes:
         return ok(self.engine.config())

@@ -11,14 +11,12 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flowrunner.clock import Clock
-from flowrunner.http import Response, TokenBuckets, missing_key, refusal, retry_after, same_key
+from flowrunner.http import WRONG_KEYS_PER_SECOND, Response, TokenBuckets, missing_key, refusal, retry_after, same_key
 from flowrunner.web.answer import answer
 
 API_KEY = "FLOWRUNNER_API_KEY"
 HOSTS = "FLOWRUNNER_HOSTS"
 """Environment variable with further names by which this server may be called, separated by commas."""
-WRONG_KEYS_PER_SECOND = 5.0
-"""Of one client; more are not even looked at."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEADERS = (

@@ -23,7 +23,7 @@ def test_the_mistake_gives_the_line_that_it_shows() -> None:
 
 
 def test_the_first_change_does_what_it_says() -> None:
-    changed = BESS.replace("above: 40", "above: 30", 1).replace("clear_below: 38", "clear_below: 28", 1)
+    changed = BESS.replace("    above: 40", "    above: 30", 1).replace("    clear_below: 38", "    clear_below: 28", 1)
     assert "    above: 30            # was 40" in README
 
     async def story(rig: Rig) -> tuple[str, str]:

@@ -111,3 +111,50 @@ async def test_retained_policies(tmp_path: Path) -> None:
             assert flow.seen["ignore"][0].payload == {"new": 1}
             await flow.until(lambda: flow.seen["mark"][-1].payload == {"new": 1}, "to all of them")
             assert flow.seen["mark"][-1].quality == "good"
+
+
+@pytest.mark.parametrize(("protocol", "said"), [("5", "the broker takes 1000"), ("3.1.1", "the broker hung up on it")])
+async def test_a_message_too_large_does_not_block_those_behind_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, protocol: str, said: str
+) -> None:
+    with Mosquitto(tmp_path / "broker", lines=["max_packet_size 1000"]) as broker:
+        async with living(tmp_path / "data", text=flow_text(f"broker: {broker.url}, protocol: '{protocol}'")) as flow:
+            await flow.until(lambda: flow.node("in", "round")["connected"] is True, "connected")
+            await flow.http.post("/values", json={"site": "large", "text": "x" * 2000})
+            await flow.http.post("/values", json={"site": "north", "number": 1})
+            await flow.until(lambda: bool(flow.seen.get("in")), "the next one went through")
+            assert flow.seen["in"][0].payload["number"] == 1
+            (line,) = [one for one in caplog.messages if "round/out: mqtt-refused: " in one]
+            assert said in line
+
+
+ONE_NAME = """
+flow: twice
+nodes:
+  one: {{type: mqtt-in, broker: "{url}", topic: a, client_id: same}}
+  alike: {{type: mqtt-in, broker: "{url}", topic: b, client_id: same}}
+  other: {{type: mqtt-in, broker: "{url}", topic: a, client_id: same, protocol: "3.1.1"}}
+"""
+
+
+async def test_one_client_id_with_two_settings_is_refused(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "broker") as broker:
+        async with living(tmp_path / "data", text=ONE_NAME.format(url=broker.url)) as flow:
+            names = ("one", "alike", "other")
+
+            def error_of(name: str) -> str | None:
+                error: str | None = flow.node(name, "twice")["last_error"]
+                return error
+
+            await flow.until(
+                lambda: all(flow.node(name, "twice")["connected"] or error_of(name) for name in names), "all have tried"
+            )
+            # Who comes first has the name; those with equal settings have it together.
+            refused = {name for name in names if error_of(name)}
+            assert refused in ({"one", "alike"}, {"other"})
+            for name in refused:
+                assert "uses the client id 'same' with other settings (protocol)" in str(error_of(name))
+            await publish(broker.port, "a", "1")
+            works = "other" if "one" in refused else "one"
+            await flow.until(lambda: bool(flow.seen.get(works)), "the first works undisturbed")
+            assert error_of(works) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,59 @@ async def test_a_dead_device_delays_no_other_and_nodes_share_a_connection(tmp_pa
             assert sorted(spans)[len(spans) // 2] < 200_000_000  # half the timeout of the dead one
             assert alive.connections == 1
             assert {message.payload["w"] for message in flow.seen["same-device"]} == {6}
+
+
+UNITS = """
+flow: plant
+nodes:
+  mute: {{type: modbus-in, host: 127.0.0.1, port: {port}, unit_id: 2, every: 50ms, timeout: 600ms,
+         retry: {{first: 50ms, max: 100ms}},
+         registers: {{v: {{address: 0}}}}}}
+  alive: {{type: modbus-in, host: 127.0.0.1, port: {port}, unit_id: 1, every: 50ms, timeout: 600ms,
+          registers: {{v: {{address: 0, na: [0xFFFF]}}}}}}
+"""
+
+
+async def test_a_mute_unit_does_not_slow_the_others_behind_its_gateway(tmp_path: Path) -> None:
+    async with ModbusServer(units=(1, 2)) as gateway:
+        gateway.set(0, 5)
+        gateway.set(0, 6, unit=2)
+        async with living(tmp_path / "data", text=UNITS.format(port=gateway.port)) as flow:
+            await flow.until(lambda: "mute" in flow.seen and "alive" in flow.seen, "both are read")
+            gateway.silence(2)
+            await flow.until(lambda: flow.node("mute", "plant")["connected"] is False, "its silence is noticed")
+            await flow.until(lambda: flow.node("alive", "plant")["connected"] is True, "the other one is on")
+            first, asked = len(flow.seen["alive"]), len([one for one in gateway.requests if one.unit == 2])
+            await flow.until(
+                lambda: len([one for one in gateway.requests if one.unit == 2]) >= asked + 3, "three more timeouts"
+            )
+            polls = flow.seen["alive"][first:]
+            gaps = [later.at - earlier.at for earlier, later in pairwise(polls)]
+            assert len(polls) >= 15
+            assert max(gaps) < 500_000_000, "never the timeout of the mute one"
+            gateway.silence(2, silent=False)
+            back = len(flow.seen["mute"])
+            await flow.until(lambda: len(flow.seen["mute"]) >= back + 5, "it is back")
+
+
+async def test_a_device_without_any_value_is_not_connected(tmp_path: Path) -> None:
+    """All registers say "no value", or the device refuses them: it is shown as a device that is not there."""
+    async with ModbusServer(units=(1, 2)) as gateway:
+        gateway.set(0, 0xFFFF)
+        async with living(tmp_path / "data", text=UNITS.format(port=gateway.port)) as flow:
+            for node, unit, reason in (
+                ("alive", 1, "no value (0xffff)"),
+                ("mute", 2, "illegal data address (exception 2)"),
+            ):
+                await flow.until(lambda node=node: flow.node(node, "plant")["connected"] is False, node)  # type: ignore[misc]
+                assert flow.node(node, "plant")["last_error"] == (
+                    f"not-connected: 127.0.0.1:{gateway.port} unit {unit}: no register gives a value: v: {reason}"
+                )
+                await flow.until(lambda node=node: len(flow.seen[node]) > 5, "it is polled on")  # type: ignore[misc]
+                assert flow.node(node, "plant")["errors"] == {"not-connected": 1}
+            assert (await flow.http.get("/health/ready")).status_code == 503
+            gateway.set(0, 5)
+            gateway.set(0, 6, unit=2)
+            await flow.until(lambda: flow.node("mute", "plant")["connected"] is True, "values again")
+            await flow.until(lambda: flow.node("alive", "plant")["connected"] is True, "values again")
+            assert (await flow.http.get("/health/ready")).status_code == 200

@@ -283,9 +283,9 @@ def test_each_edge_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> Non
     with caplog.at_level(logging.INFO, logger="flowrunner.log"):
         play(story)
     found = [one.getMessage() for one in caplog.records if one.name == "flowrunner.log"]
-    assert [('"power_limit":"above"' in line, '"active_power_mw":6' in line) for line in found] == [
-        (True, True),
-        (False, False),
+    assert [line.partition(": ")[2] for line in found] == [
+        "overheated: unknown, power limit: above (? °C, 6 MW)",
+        "overheated: unknown, power limit: clear (? °C, 4 MW)",
     ]
 
 

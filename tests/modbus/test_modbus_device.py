@@ -153,7 +153,7 @@ async def test_an_idle_connection_that_the_device_closed_is_made_again(server: M
         while device.connected:  # noqa: ASYNC110  # nothing else happens by which to know
             await asyncio.sleep(0)
     assert await device.read(1, ask(0), SOON) == [7500]
-    assert server.connections == device.connections == 2
+    assert server.connections == device.connections(1) == 2
 
 
 async def test_closing_frees_who_reads_and_is_not_the_end(server: ModbusServer, device: Device) -> None:
@@ -182,17 +182,17 @@ async def test_a_cancelled_read_leaves_the_device_usable(server: ModbusServer, d
 async def test_a_cancellation_is_not_lost_when_the_answer_comes_at_that_moment(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flowrunner.modbus import device as module
+    from flowrunner.modbus import line as module
 
     loop = asyncio.get_running_loop()
-    look = module._Line.on_packet
+    look = module.Line.on_packet
 
     def look_and_cancel(line: Any, sending: bool, data: bytes) -> bytes:
         if not sending:
             loop.call_soon(read.cancel)  # runs after the answer is in, before the reader wakes
         return look(line, sending, data)
 
-    monkeypatch.setattr(module._Line, "on_packet", look_and_cancel)
+    monkeypatch.setattr(module.Line, "on_packet", look_and_cancel)
     read = asyncio.ensure_future(device.read(1, ask(0), SOON))
     with pytest.raises(asyncio.CancelledError):
         await read
@@ -237,7 +237,7 @@ async def test_an_answer_in_single_bytes_is_an_answer() -> None:
 
     async with raw_device(drip) as device:
         assert [await device.read(1, ask(0), SOON) for _ in range(5)] == [[4711]] * 5
-        assert device.connections == 1
+        assert device.connections(1) == 1
 
 
 async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flowrunner.errors import NotConnected
 from flowrunner.modbus import ModbusException, Request
-from flowrunner.modbus.device import answer_fault
+from flowrunner.modbus.line import answer_fault
 from flowrunner.modbus.plan import Span
 from tests.modbus.raw_device import raw_device
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowrunner.errors import NotConnected
-from flowrunner.mqtt.client import Announcement, Packet
+from flowrunner.mqtt.client import Announcement, HungUp, Packet
 from tests.mqtt.conftest import Inbox, MakeClient, States, settled, up
 from tests.peers.mosquitto import Mosquitto, free_port
 
@@ -90,7 +90,8 @@ async def test_what_waits_for_an_answer_hears_when_the_broker_dies(
     broker.kill()
     async with asyncio.timeout(5):
         results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert {type(result) for result in results} == {NotConnected}
+    assert {type(result) for result in results} == {NotConnected, HungUp}
+    assert [type(result) for result in results].count(HungUp) == 1  # only the oldest is under suspicion
     assert not client.connected
 
 

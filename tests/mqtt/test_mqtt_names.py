@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from flowrunner.mqtt.address import Address, parse_address
-from flowrunner.mqtt.topic import check_filter, check_topic, covers, matches, overlaps, without_overlap
+from flowrunner.mqtt.overlap import without_overlap
+from flowrunner.mqtt.topic import check_filter, check_topic, covers, matches, overlaps
 
 LEVEL = st.sampled_from(["a", "b", "c", "", "$x"])
 TOPIC = st.lists(LEVEL, min_size=1, max_size=4).map("/".join).filter(bool)
@@ -185,3 +189,21 @@ def test_a_wide_filter_stays_while_a_narrow_one_lives_by_it() -> None:
         {"a": 1, "$share/h/b": 0},
         {"$share/g/a": "a"},
     )
+
+
+def test_thousands_of_topics_are_planned_without_comparing_each_with_each() -> None:
+    needed = {f"plant/{number}/power": 1 for number in range(2000)} | {"site/#": 2, "site/a": 1}
+    calls = 0
+
+    def count(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        wanted, crossed = without_overlap(needed, ["old/topic"])
+    finally:
+        sys.setprofile(None)
+    assert crossed == {}
+    assert list(wanted) == [one for one in needed if one != "site/a"]
+    assert calls < 20 * len(needed)

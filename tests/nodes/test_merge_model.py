@@ -47,6 +47,11 @@ class Heard:
         return self.saying.source == "hand"
 
     @property
+    def timeless(self) -> bool:
+        """Without a time of its own: as new as its arrival."""
+        return self.saying.shift == 0
+
+    @property
     def since(self) -> int:
         return min(self.at, self.arrived)
 
@@ -59,11 +64,15 @@ class Heard:
 
 
 def counted(heard: list[Heard], source: str, field: str) -> Heard | None:
-    """What a source's word on a field is: the last one that no earlier word of it is newer than."""
+    """What a source's word on a field is: the last one that no earlier word of it is newer than.
+
+    Only times that the source gave itself are compared; what comes without one is news.
+    """
     mine = [one for one in heard if (one.saying.source, one.saying.field) == (source, field)]
     word: Heard | None = None
     for one in mine:
-        if word is None or word.ahead or one.at >= word.at:
+        unreadable = word is not None and word.saying.value is None and word.timeless  # it holds back nothing
+        if word is None or word.ahead or unreadable or one.timeless or one.at >= word.at:
             word = one
     return word
 

@@ -425,8 +425,8 @@ nodes:
     [
         ("magnitude: true", "there is no limit"),
         ("above: 5, below: 5", "nothing would be clear"),
-        ("above: 40, clear_below: 41", "41 must be at most above 40"),
-        ("below: 10, clear_above: 9", "9 must be at least below 10"),
+        ("above: 40, clear_below: 41", "clear_below 41 must not be more than 'above' \\(40\\)"),
+        ("below: 10, clear_above: 9", "clear_above 9 must not be less than 'below' \\(10\\)"),
         ("above: 40, clear_above: 41", "there is no 'below' that it could end"),
         ("below: 40, clear_below: 41", "there is no 'above' that it could end"),
         ("above: 20, below: 10, clear_below: 9", "9 is beyond below 10: it would never be clear"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowrunner.errors import Reject
@@ -91,6 +91,7 @@ def test_what_fits_as_json_text_is_never_too_large(payload: object, cap: int) ->
         assert not too_large(payload, cap)
 
 
+@settings(max_examples=20)
 @given(st.integers(10_000, 20_000))
 def test_what_is_far_too_large_is_found(cap: int) -> None:
     large: list[object] = ["x" * 2 * cap, ["x"] * 2 * cap, {str(one): 0 for one in range(2 * cap)}, [[[]] * cap] * 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 
@@ -148,6 +149,30 @@ def test_a_source_waits_until_every_reader_took_its_message() -> None:
     play(text, story)
 
 
+def test_emit_returns_when_every_reader_has_the_message() -> None:
+    """An acknowledgement may follow then, and not before."""
+    text = """
+  make: {type: maker, count: 0}
+  wide: {type: sink, from: make}
+  work: {type: slow, time: 1s, from: make, queue: {size: 1}}
+"""
+
+    async def story(rig: Rig) -> None:
+        ctx = rig.worker("make").ctx
+        tasks = [asyncio.create_task(ctx.emit(ctx.message(one, position=str(one)))) for one in range(4)]
+        await rig.settle()
+        assert [task.done() for task in tasks] == [True, True, False, False]
+        assert numbers(rig, "wide") == [0, 1, 2]  # the fourth waits its turn behind the third
+        tasks[2].cancel()
+        await rig.advance("1s")
+        assert [task.done() for task in tasks] == [True, True, True, False]
+        tasks[3].cancel()
+        await rig.advance("1min")
+        assert rig.payloads("work") == [0, 1, 2, 3]  # what was handed over stays in line, whoever gave up waiting
+
+    play(text, story)
+
+
 def test_several_readers_of_one_node_and_one_reader_of_several_ports() -> None:
     text = """
   make: {type: maker, count: 6}
@@ -173,13 +198,13 @@ class Mixed(Node):
     "Return the even, offer the odd."
     def process(self, message, ctx):
         if message.payload % 2:
-            ctx.offer(message.derive(message.payload))
+            self.taken = ctx.offer(message.derive(message.payload))
             return None
         return message.derive(message.payload)
 """
     )
     text = """
-  make: {type: maker, count: 20}
+  make: {type: maker, count: 0}
   hold: {type: slow, time: 1s, from: make, queue: {size: 100}}
   mixed: {type: mixed, from: hold}
   end: {type: sink, from: mixed}
@@ -191,7 +216,16 @@ class Mixed(Node):
         rig.worker("mixed").nudge(0)
         assert numbers(rig, "end")[:8] == list(range(8))
 
-    play(text.replace("count: 20", "count: 0"), story, registry=types(tmp_path))
+    play(text, story, registry=types(tmp_path))
+
+    async def full(rig: Rig) -> None:
+        for number in range(2):
+            rig.worker("mixed").inbox.offer(("make.out", await rig.emit("make", number), None))
+        rig.worker("mixed").nudge(0)
+        assert node(rig, "mixed").taken is False  # what it returned before has taken the last place
+
+    text = text.replace("sink, from: mixed", "slow, time: 1h, from: mixed, queue: {size: 1}")
+    play(text, full, registry=types(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def trace(steps: list[Any]) -> bytes:
     return msgspec.json.encode([seen, lines.lines, entries, store.dead_letters()])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.one_of(st.integers(0, 3000), st.tuples(st.sampled_from("ab"), st.integers(0, 5))), max_size=12))
 def test_two_runs_are_the_same_byte_for_byte(steps: list[Any]) -> None:
     first = trace(steps)

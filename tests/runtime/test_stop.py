@@ -141,6 +141,22 @@ def test_a_source_deaf_to_cancellation_is_named_and_makes_nothing_more() -> None
     play(text, story)
 
 
+def test_a_source_that_shrugs_its_cancellation_off_makes_nothing_more() -> None:
+    text = """
+  feed: {type: feed, script: [ok, shrug, ok, ok]}
+  end: {type: sink, from: feed}
+"""
+
+    async def story(rig: Rig) -> None:
+        await rig.advance("1s")
+        began = rig.now
+        assert await rig.engine.runtime.stop() == []
+        assert (numbers(rig, "end"), node(rig, "feed").left) == ([0], 1)
+        assert rig.now == began
+
+    play(text, story)
+
+
 def test_a_process_deaf_to_cancellation_does_not_hang_the_stop(tmp_path: Path) -> None:
     (tmp_path / "deaf.py").write_text(
         '''

@@ -111,7 +111,7 @@ def test_a_source_that_fails_is_restarted_alone() -> None:
 
 def test_a_source_is_connected_again_only_when_it_delivers_again(caplog: pytest.LogCaptureFixture) -> None:
     """Its open succeeds each time; that says nothing about the device."""
-    text = "  feed: {type: feed, script: [ok, away, away, away, away, ok]}"
+    text = "  feed: {type: feed, script: [ok, away, pause, away, pause, away, pause, away, ok]}"
 
     async def story(rig: Rig) -> None:
         seen: list[bool | None] = []
@@ -128,6 +128,43 @@ def test_a_source_is_connected_again_only_when_it_delivers_again(caplog: pytest.
         "t/feed: not connected: the peer is away",
         "t/feed: connected again",
     ]
+
+
+def test_a_node_that_speaks_for_its_peer_is_believed(tmp_path: Path) -> None:
+    """After NotConnected its open says that the peer is still away: work that succeeds does not prove otherwise."""
+    (tmp_path / "frank.py").write_text(
+        '''
+from flowrunner.errors import NotConnected
+from flowrunner.node import Node
+
+class Frank(Node):
+    """Says what it knows."""
+    opened = 0
+
+    async def open(self, ctx):
+        self.opened += 1
+        if self.opened > 1:
+            ctx.connected(False, "still shaking hands")
+
+    def process(self, message, ctx):
+        if self.opened == 1:
+            raise NotConnected("line lost")
+        if message.payload == "up":
+            ctx.connected(True)
+        return message
+'''
+    )
+
+    async def story(rig: Rig) -> None:
+        await rig.emit("make", 1)
+        await rig.advance("2s")
+        assert rig.payloads("frank") == [1]
+        assert rig.engine.node("t", "frank")["connected"] is False
+        assert rig.engine.not_ready() == {"t/frank": "disconnected"}
+        await rig.emit("make", "up")
+        assert rig.engine.not_ready() == {}
+
+    play("  make: {type: maker, count: 0}\n  frank: {type: frank, from: make}", story, registry=types(tmp_path))
 
 
 def test_junk_from_a_source_is_an_error_and_the_source_goes_on() -> None:

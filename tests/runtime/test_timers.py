@@ -99,6 +99,7 @@ def test_none_fires_after_the_end_and_none_is_set_while_closing() -> None:
         await rig.engine.runtime.stop()
         await rig.advance("1h")
         assert fired(rig) == []
+        assert rig.worker("work").at_rest  # nor does any become due
 
     play(FLOW, story)
 

@@ -184,7 +184,6 @@ async def test_the_key() -> None:
             b"correct horse \xc3\xa4\xc3\xa4",
             b"\xff\xfe",
             b"Correct horse \xc3\xa4",
-            b"",
         ):
             named = [(b"content-type", b"application/json"), (b"x-api-key", wrong)]
             answer = await web.http.post("/values", content=b'{"soc_percent": 1}', headers=named)
@@ -195,6 +194,17 @@ async def test_the_key() -> None:
         right = [(b"content-type", b"application/json"), (b"x-api-key", "correct horse ä".encode())]
         assert (await web.http.post("/values", content=b'{"soc_percent": 1}', headers=right)).status_code == 200
         assert (await web.http.get("/status", headers=right[1:])).status_code == 200
+
+
+async def test_guesses_are_limited_and_do_not_shut_out_who_has_the_key() -> None:
+    async with site(environment={"SITE_KEY": "correct horse"}) as web:
+        for number in range(30):
+            named = {"content-type": "application/json", "x-api-key": f"guess {number}"}
+            answer = await web.http.post("/values", content=b'{"soc_percent": 1}', headers=named)
+        assert answer.status_code == 429
+        assert answer.json()["detail"].startswith("at most 5 wrong keys a second")
+        right = {"content-type": "application/json", "x-api-key": "correct horse"}
+        assert (await web.http.post("/values", content=b'{"soc_percent": 1}', headers=right)).status_code == 200
 
 
 async def test_a_key_that_nobody_asks_for_does_no_harm(web: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -13,7 +14,10 @@ from tests.runtime.moods import feel
 
 
 class Feed(Node):
-    """One step of ``script`` a second: ``ok`` is a message; a mood; ``end``, ``hang``, ``deaf`` (to cancellation)."""
+    """One step of ``script`` a second: ``ok`` is a message; a mood; ``end``, ``pause``, ``hang``;
+
+    ``deaf`` and ``shrug`` do not let themselves be cancelled: the one waits on, the other makes messages again.
+    """
 
     class Options(NodeOptions):
         script: list[str] = msgspec.field(default_factory=list)
@@ -42,6 +46,13 @@ class Feed(Node):
                     return
                 if step == "hang":
                     await asyncio.Event().wait()
+                if step == "shrug":
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.Event().wait()
+                    continue
+                if step == "pause":
+                    await ctx.sleep_until(ctx.now() + 1_000_000_000)
+                    continue
                 while step == "deaf":
                     try:
                         await asyncio.Event().wait()
