@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sized
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from flowrunner.errors import Reject
 from flowrunner.message import JSON
 
 MAX_KEYS = 10_000
 """Keys that a node keeps state of. They come from the outside (topics); more than this is a mistake, not a fleet."""
 
 _MOST = sys.float_info.max
+
+
+def room_for_key(known: Sized) -> None:
+    """Before a node begins to keep something of one more key: Reject when ``known`` is full."""
+    if len(known) >= MAX_KEYS:
+        raise Reject("too-many-keys", f"more than {MAX_KEYS} keys; is the key made from the right thing?")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

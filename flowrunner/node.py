@@ -28,8 +28,6 @@ Output = Message | list[Message] | Mapping[str, Message | list[Message]] | None
 NewField = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 """A field that a node makes: a name that expressions can use."""
 
-UnitName = Annotated[str, Meta(description="Unit of the value, like %, MW, °C, EUR/MWh.")]
-
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
 class _OptionsMeta(msgspec.StructMeta):

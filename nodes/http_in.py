@@ -10,8 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from flowrunner.body import KINDS, BodyField, example, faults
-from flowrunner.errors import Reject
-from flowrunner.fields import MAX_KEYS, contradiction
+from flowrunner.fields import contradiction, room_for_key
 from flowrunner.http import (
     WRONG_KEYS_PER_SECOND,
     Request,
@@ -135,9 +134,9 @@ class HttpIn(Node):
 
     def process(self, message: Message, ctx: Context) -> None:
         """The newest record of ``reply_with``, by key; kept over a restart."""
-        if message.key not in self.keys and len(self.keys) >= MAX_KEYS:
-            raise Reject("too-many-keys", f"more than {MAX_KEYS} keys; is the key made from the right thing?")
-        self.keys.add(message.key)
+        if message.key not in self.keys:
+            room_for_key(self.keys)
+            self.keys.add(message.key)
         ctx.state.set(message.key, message)
 
     # ---- a request ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from flowrunner.errors import Reject
-from flowrunner.fields import MAX_KEYS, usable
+from flowrunner.fields import room_for_key, usable
 from flowrunner.message import FUTURE_TOLERANCE_NS, JSON, QUALITIES, FieldInfo, Instant, Message, Origin
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.schema import FieldName, InputName
@@ -136,8 +136,7 @@ class Merge(Node):
         if len(held) + sum(name not in held for name in message.field_names()) > MAX_FIELDS:
             raise Reject("too-many-fields", f"a record of more than {MAX_FIELDS} fields; select the ones that count")
         if message.key not in self.standings:
-            if len(self.standings) >= MAX_KEYS:
-                raise Reject("too-many-keys", f"more than {MAX_KEYS} keys; is the key made from the right thing?")
+            room_for_key(self.standings)
             site = Site({name: sources.copy() for name, sources in held.items()})
             self.standings[message.key] = Standing(site, self.preference, now)
 

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from flowrunner.errors import Reject
-from flowrunner.fields import MAX_KEYS, is_number
+from flowrunner.fields import is_number, room_for_key
 from flowrunner.message import FUTURE_TOLERANCE_NS, JSON, FieldInfo, Instant, Message, Origin
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.schema import FieldName
@@ -109,8 +108,7 @@ class Threshold(Node):
     def process(self, message: Message, ctx: Context) -> dict[str, Message]:
         latch = self.latches.get(message.key)
         if latch is None:
-            if len(self.latches) >= MAX_KEYS:
-                raise Reject("too-many-keys", f"more than {MAX_KEYS} keys; is the key made from the right thing?")
+            room_for_key(self.latches)
             latch = self.latches[message.key] = Latch()
         record = message.payload if isinstance(message.payload, dict) else {"value": message.payload}
         info, now, before = message.info(self.options.field), ctx.now(), latch.verdict

@@ -21,14 +21,10 @@ from flowrunner.cli import main
 from flowrunner.commands import read_env_file
 from flowrunner.errors import UsageError
 from flowrunner.registry import Registry
-from tests.peers.program import ROOT, environment, run
+from tests.peers.program import BAD, BESS, GOOD, ROOT, environment, run
 
 HELP = Path(__file__).with_name("cli")
 COMMANDS = {"flowrunner": [], "run": ["run"], "validate": ["validate"], "nodes": ["nodes"], "schema": ["schema"]}
-BESS = "flows/bess.yaml"
-BAD = "flow: bad\nnodes:\n  tick: {type: inject, every: 1}\n  out: {type: lg, from: tick}\n"
-GOOD = "flow: good\nnodes:\n  tick: {type: inject, every: 1h, payload: 1}\n  out: {type: log, from: tick}\n"
-LONG = "0123456789abcdef"
 
 
 @pytest.fixture

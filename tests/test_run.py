@@ -14,12 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.peers.program import Program, run
-
-BESS = "flows/bess.yaml"
-BAD = "flow: bad\nnodes:\n  tick: {type: inject, every: 1}\n  out: {type: lg, from: tick}\n"
-GOOD = "flow: good\nnodes:\n  tick: {type: inject, every: 1h, payload: 1}\n  out: {type: log, from: tick}\n"
-LONG = "0123456789abcdef"
+from tests.peers.program import BAD, BESS, GOOD, LONG, Program, run
 
 
 @pytest.fixture

@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+BESS = "flows/bess.yaml"
+BAD = "flow: bad\nnodes:\n  tick: {type: inject, every: 1}\n  out: {type: lg, from: tick}\n"
+GOOD = "flow: good\nnodes:\n  tick: {type: inject, every: 1h, payload: 1}\n  out: {type: log, from: tick}\n"
+LONG = "0123456789abcdef"
 PATIENCE_S = 30.0
 READY = re.compile(r"ready on (http://[^;\s]+);")
 
