@@ -1,16 +1,32 @@
-# The image of flowrunner: the wheel is built in the first stage, only its environment goes into the second.
+# The image of flowrunner. The first stage makes an environment from the lock files of deploy/, each file checked by
+# its hash; only that environment goes into the second.
+#
+# Another base (Debian with Python 3.11 or newer and its venv):  --build-arg BASE=...
+# An own package index: a pip configuration file, seen by pip and kept nowhere:  --secret id=pip,src=pip.conf
+# A proxy: HTTPS_PROXY of the builder, or --build-arg HTTPS_PROXY=..., which is not kept either.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 WORKDIR /src
+COPY deploy/build.lock deploy/requirements.lock deploy/
+# Only wheels: what a source package builds with has no hash here. The environment gets no pip: nothing is installed
+# once it runs.
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    python3 -m venv /opt/build \
+    && python3 -m venv --without-pip /opt/flowrunner \
+    && pip="/opt/build/bin/pip --no-cache-dir --disable-pip-version-check" \
+    && $pip install --require-hashes --only-binary :all: --requirement deploy/build.lock \
+    && $pip --python /opt/flowrunner install --require-hashes --only-binary :all: --requirement deploy/requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY flowrunner flowrunner
 COPY nodes nodes
 COPY schemas schemas
 COPY flows flows
-RUN python3 -m venv /opt/flowrunner \
-    && /opt/flowrunner/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
-    && /opt/flowrunner/bin/pip install --no-cache-dir /wheels/*.whl
+# Nothing is fetched any more; a library that the lock lacks ends the build.
+RUN pip="/opt/build/bin/pip --no-cache-dir --disable-pip-version-check" \
+    && $pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && $pip --python /opt/flowrunner install --no-index --no-deps /wheels/*.whl \
+    && $pip --python /opt/flowrunner check
 
 FROM ${BASE}
 # A fixed number, so that volumes fit after an update and a cluster can check that it is not root.

@@ -47,6 +47,8 @@ def _fault(name: str, value: JSON, rules: Mapping[str, BodyField]) -> str:
         return f"{name[:NAME_CAP]} is not a field here" + (f", {near}" if near else "")
     if isinstance(value, float) and not math.isfinite(value):
         return f"{name} must be a finite number"
+    if rule.type == "integer" and isinstance(value, float) and value.is_integer() and -(2**63) < value < 2**64:
+        value = int(value)  # JSON knows one kind of number: 2.0 is 2 (json-schema.org, 6.1.1)
     if not isinstance(value, TYPES[rule.type]) or isinstance(value, bool) != (rule.type == "boolean"):
         return f"{name} must be {'an' if rule.type == 'integer' else 'a'} {rule.type}"
     text = outside(value, rule) if isinstance(value, int | float) and is_number(value) else ""

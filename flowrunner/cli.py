@@ -27,8 +27,11 @@ environment:
 """
 
 RUN_EPILOG = """\
-All that it says goes to standard error. A flow with problems is not started: they are printed as `validate`
-prints them, and the exit code is 78. The first SIGINT or SIGTERM stops cleanly (exit code 0), a second at once.
+All that it says goes to standard error: in a terminal a live table of the nodes with the lines of the log above it,
+else plain lines (so too with --plain or --log json, with TERM=dumb, and where NO_COLOR or CI is set).
+
+A flow with problems is not started: they are printed as `validate` prints them, and the exit code is 78. The first
+SIGINT or SIGTERM stops cleanly (exit code 0), a second at once.
 
 Beyond loopback (--host 0.0.0.0) it starts only with FLOWRUNNER_API_KEY and a key for each route of the flow,
 each of at least 16 characters.
@@ -71,6 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--port", type=_port, default=9000, help="port to listen on (default: %(default)s)")
     run.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: .flowrunner beside the flow)")
     run.add_argument("--log", choices=("text", "json"), default="text", help="form of the log (default: %(default)s)")
+    run.add_argument("--plain", action="store_true", help="lines only, also in a terminal: no live table of the nodes")
+    run.add_argument(
+        "--simulate", action="store_true",
+        help="in a simulated world: battery, broker and exchange on this machine, nothing leaves it",
+    )  # fmt: skip
+    run.add_argument(
+        "--speed", type=_speed, metavar="N", help="of --simulate: flow time runs N times as fast (default: 60)"
+    )
     _common(run)
 
     validate = commands.add_parser(
@@ -87,6 +98,17 @@ def _parser() -> argparse.ArgumentParser:
     nodes.add_argument("type", nargs="?", metavar="TYPE", help="describe this type: options, ports, defaults")
     nodes.add_argument("--nodes", type=Path, action="append", default=[], metavar="DIR", help="further node files")
 
+    orders = commands.add_parser(
+        "orders", allow_abbrev=False, help="list orders, or tell the story of one",
+        description="List the orders of an engine with what was refused, or tell one's whole story. Only reads.",
+    )  # fmt: skip
+    orders.add_argument("order", nargs="?", metavar="ORDER", help="tell the whole story of this order")
+    orders.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: .flowrunner here or in flows)")
+    orders.add_argument("--limit", type=_count, default=20, metavar="N", help="how many at most (default: %(default)s)")
+    orders.add_argument("--format", choices=("text", "json"), default="text", help="text for people, json for tools")
+
+    _simulate_parser(commands)
+
     schema = commands.add_parser(
         "schema", allow_abbrev=False, help="print the JSON Schema of flow files",
         description="Print the JSON Schema of flow files for editors, or write it with one file per node type.",
@@ -96,11 +118,47 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _simulate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    simulate = commands.add_parser(
+        "simulate", allow_abbrev=False, help="run the simulated world alone",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Run the simulated world alone: a battery (Modbus TCP), a sensor (MQTT) and an exchange (HTTP).\n"
+        "Where they are goes to standard output, as lines for --env-file.",
+    )  # fmt: skip
+    add = simulate.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    for name, port, what in (("modbus", 5020, "battery"), ("mqtt", 1883, "broker"), ("exchange", 9100, "exchange")):
+        says = f"of the {what}; 0: any (default: %(default)s)"
+        add(f"--{name}-port", type=_port, default=port, metavar="PORT", help=says)
+    add("--mqtt-broker", metavar="URL", help="let the sensor publish at this broker (mqtt://…) and start none")
+    add("--speed", type=_speed, default=1.0, metavar="N", help="time runs N times as fast (default: 1)")
+    says = "the exchange: as the first user's, or with client order ids, queries, matching (default: %(default)s)"
+    add("--character", choices=("plain", "good"), default="plain", help=says)
+    add("--market", default="epex_at", metavar="NAME", help="name of its market (default: %(default)s)")
+    add("--log", choices=("text", "json"), default="text", help="form of the log (default: %(default)s)")
+
+
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=Path, action="append", default=[], metavar="DIR", help="further node files")
     parser.add_argument(
         "--env-file", type=Path, metavar="FILE", help="NAME=value lines, as for Compose; the environment wins"
     )
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0.01 <= speed <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a speed (0.01 to 10000; 60: an hour takes a minute)")
+    return speed
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100000")
+    return int(text[:9])
 
 
 def _port(text: str) -> int:

@@ -16,9 +16,12 @@ from flowrunner.registry import ENVIRONMENT, Registry, shipped
 
 if TYPE_CHECKING:
     from flowrunner.graph import Graph
+    from flowrunner.mqtt.settings import Settings as MqttSettings
 
 OK, FAILED, USAGE, BAD_FLOW = 0, 1, 2, 78
 """Exit codes; 78 is EX_CONFIG of sysexits.h."""
+DEFAULT_SPEED = 60.0
+"""Of a simulated run: an hour is a minute."""
 TRACEBACK = "FLOWRUNNER_TRACEBACK"
 """Environment variable: set, a defect of the program shows where it happened."""
 
@@ -173,7 +176,7 @@ def _run(options: argparse.Namespace) -> int:
 
     secrets = logs.Secrets()
     logs.set_up(options.log, secrets)  # first of all: what goes wrong from here on is said in this form
-    from flowrunner import running
+    from flowrunner import running, terminal
 
     return running.run(
         _flows(options.flow),
@@ -184,7 +187,58 @@ def _run(options: argparse.Namespace) -> int:
         data=options.data,
         secrets=secrets,
         on_problems=running.say_problems if options.log == "json" else _say_problems,
+        speed=_speed(options),
+        table=options.log == "text" and not options.plain and terminal.wanted(sys.stderr, os.environ),
     )
+
+
+def _speed(options: argparse.Namespace) -> float | None:
+    """Of the simulated world's time, or None for the real one."""
+    if not options.simulate:
+        if options.speed is not None:
+            raise UsageError("--speed belongs to --simulate: real time cannot be hurried")
+        return None
+    if options.data is not None:
+        raise UsageError("--simulate keeps its data in a temporary folder; leave --data out")
+    return DEFAULT_SPEED if options.speed is None else float(options.speed)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from flowrunner import logs
+
+    logs.set_up(options.log, logs.Secrets())
+    from flowrunner import simulating
+    from flowrunner.simulate import Places
+
+    places = Places(
+        host=options.host,
+        modbus_port=options.modbus_port,
+        exchange_port=options.exchange_port,
+        mqtt_port=options.mqtt_port,
+        api_key=os.environ.get("EXCHANGE_API_KEY", ""),
+    )
+    return simulating.simulate(
+        places=places,
+        speed=options.speed,
+        character=options.character,
+        market=options.market,
+        broker=_broker(options.mqtt_broker),
+        hosts=os.environ.get("FLOWRUNNER_HOSTS", "").split(","),
+    )
+
+
+def _broker(url: str | None) -> MqttSettings | None:
+    """A broker that is there already, with its login from the environment. UsageError when it is no address."""
+    if url is None:
+        return None
+    from flowrunner.mqtt.address import parse_address
+    from flowrunner.mqtt.settings import Settings
+
+    user, password = (os.environ.get(f"BESS_MQTT_{name}") or None for name in ("USERNAME", "PASSWORD"))
+    try:
+        return Settings(address=parse_address(url), username=user, password=password)
+    except ValueError as error:
+        raise UsageError(f"--mqtt-broker: {error}") from None
 
 
 def _say_problems(problems: Sequence[Problem]) -> None:
@@ -194,9 +248,22 @@ def _say_problems(problems: Sequence[Problem]) -> None:
     print("flowrunner: nothing was started", file=sys.stderr)
 
 
+def _orders(options: argparse.Namespace) -> int:
+    from flowrunner import trading
+
+    data = trading.data_folder(options.data)
+    if options.order:
+        trading.print_order(data, options.order, as_json=options.format == "json")
+    else:
+        trading.print_orders(data, limit=options.limit, as_json=options.format == "json")
+    return OK
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "validate": _validate,
     "nodes": _nodes,
     "schema": _schema,
+    "orders": _orders,
+    "simulate": _simulate,
 }

@@ -56,7 +56,9 @@ def flow_files(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def check_files(paths: Iterable[Path], environment: Mapping[str, str], registry: Registry) -> Checked:
+def check_files(
+    paths: Iterable[Path], environment: Mapping[str, str], registry: Registry, *, simulated: bool = False
+) -> Checked:
     """Validate files: the same check for ``validate``, ``run``, reload, the API and editors."""
     texts: dict[str, str] = {}
     problems: list[Problem] = []
@@ -74,7 +76,7 @@ def check_files(paths: Iterable[Path], environment: Mapping[str, str], registry:
             )  # fmt: skip
         except OSError as error:
             raise UsageError(f"{file} cannot be read: {error.strerror}") from None
-    checked = check_flows(texts, environment, registry)
+    checked = check_flows(texts, environment, registry, simulated=simulated)
     if not problems:
         return checked
     return Checked(None, sorted([*problems, *checked.problems], key=lambda one: one.order))

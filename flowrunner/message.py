@@ -28,6 +28,8 @@ Path: TypeAlias = tuple[str, ...] | None
 """The ids of the nodes that a message came through, oldest first; None until it leaves its first node."""
 
 QUALITIES: tuple[Quality, ...] = ("good", "uncertain", "bad")
+NOT_YET = "not valid yet"
+"""The trouble with a value whose interval has not begun: nothing is wrong with it, it is for later."""
 FUTURE_TOLERANCE_NS = 5_000_000_000
 """An event time further ahead of now than this is uncertain (a clock is wrong somewhere)."""
 
@@ -53,16 +55,23 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
         """How old the value is: the worse of event time and arrival, never negative."""
         return max(now - self.at, now - self.received_at, 0)
 
-    def trouble(self, now: Instant) -> str:
-        """Why the value must not be used at ``now``: ``""`` when it is fresh and good."""
+    def trouble(self, now: Instant, use: Instant | None = None) -> str:
+        """Why the value must not be used at ``now``: ``""`` when it is fresh and good.
+
+        ``use``: another instant that it may be meant for (the delivery that is decided about now); a value with an
+        interval is fresh when the interval covers either.
+        """
         if self.quality != "good":
             return self.quality
         if self.at - now > FUTURE_TOLERANCE_NS:
             return "from the future"
+        interval = self.valid_from is not None and self.valid_until is not None
+        if use is not None and interval and self.valid_from <= use < self.valid_until:  # type: ignore[operator]
+            return ""
         if self.valid_until is not None and now >= self.valid_until:
             return "stale"
         if self.valid_from is not None and now < self.valid_from:
-            return "not valid yet"
+            return NOT_YET
         return ""
 
     def shown(self, now: Instant) -> dict[str, JSON]:
@@ -72,7 +81,7 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
             "unit": self.unit,
             "valid_from": None if self.valid_from is None else iso(self.valid_from),
             "valid_until": None if self.valid_until is None else iso(self.valid_until),
-            "reason": trouble or None,
+            "reason": None if trouble == NOT_YET else trouble or None,
         }
         return {
             "at": iso(self.at),
@@ -80,7 +89,7 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
             "source": self.source,
             "origin": self.origin,
             "quality": self.quality,
-            "stale": bool(trouble),
+            "stale": trouble not in ("", NOT_YET),
         } | {key: value for key, value in optional.items() if value is not None}
 
 

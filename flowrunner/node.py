@@ -15,10 +15,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
-from flowrunner.expression import Program
+from flowrunner.expression import Program, RecordScope
 from flowrunner.http import Request, Response
+from flowrunner.market import Market
 from flowrunner.message import JSON, FieldInfo, Instant, Message, Origin, Quality
+from flowrunner.orders import Journal
 from flowrunner.shape import Shape
+from flowrunner.store import Alarms, History
 from flowrunner.units import Duration
 
 T = TypeVar("T")
@@ -91,6 +94,12 @@ class Context(Protocol):
     """The wire (``id.port``) that the message in ``process`` came by."""
     zone: ZoneInfo
     vars: Mapping[str, JSON]
+    market: Market | None
+    """The flow's market; there for every node that says ``needs_market``."""
+    flow_digest: str
+    """Hash of the text of the flow's file: what was in force when something was decided."""
+    about: Mapping[str, Shape]
+    """Other nodes that the options name as `schema.VerdictName` or `schema.OriginName` → what leaves them."""
     incoming: Shape
     """What the node's inputs bring, as known from the file."""
     inputs: frozenset[str]
@@ -106,6 +115,28 @@ class Context(Protocol):
 
     def now(self) -> Instant:
         """Flow time."""
+
+    def use(self, now: Instant) -> Instant | None:
+        """The instant that a decision made ``now`` is about: the next delivery, in a flow with a market."""
+
+    def trouble(self, info: FieldInfo) -> str:
+        """Why a value must not be used now, or "". One with an interval may be used during its interval, and for
+        what is decided now for the market's next delivery slot."""
+
+    def scope(self, message: Message) -> RecordScope:
+        """The scope of an expression over a message, now; values are usable as ``trouble`` says."""
+
+    @property
+    def journal(self) -> Journal:
+        """The orders of this engine: what was decided, sent and answered."""
+
+    @property
+    def history(self) -> History:
+        """What store-outs keep."""
+
+    @property
+    def alarms(self) -> Alarms:
+        """What alarm-outs tell."""
 
     def timer(self, name: str, key: str, at: Instant) -> None:
         """Call ``on_timer(name, key, ctx)`` at flow time ``at``; an earlier timer of that name and key goes."""
@@ -185,15 +216,19 @@ class Node:
     """A few lines of a flow file that show the type at work: one or more nodes under ``nodes:``; shown by
     ``flowrunner nodes TYPE``."""
     inputs: ClassVar[Literal["none", "optional", "required"]] = "required"
-    ports: ClassVar[tuple[str, ...]] = ("out",)
+    ports: tuple[str, ...] = ("out",)
     """Ports by which messages leave, beside ``error``, which every node has."""
-    side_effect: ClassVar[Literal["none", "idempotent", "at_most_once"]] = "none"
-    default_queue: ClassVar[Queue] = Queue()
+    side_effect: Literal["none", "idempotent", "at_most_once"] = "none"
+    default_queue: Queue = Queue()
     state_version: ClassVar[int] = 1
     joins: ClassVar[bool] = False
     """Whether it makes one record out of several inputs: then they must agree on the unit of a field."""
     manual: ClassVar[bool] = False
     """Whether persons give it values by the API and the page."""
+    needs_market: ClassVar[bool] = False
+    """Whether it works only in a flow that names its ``market``."""
+    simulated: bool = False
+    """Whether the flow meets a simulated world and nothing else; set before ``check()``."""
 
     options: Any  # each type narrows it to its own Options
 
@@ -207,6 +242,10 @@ class Node:
 
     def claims(self) -> Iterable[str]:
         """Things that only one node may have: ``route:POST /x``, ``port:502``, ``file:out.csv``. Pure."""
+        return ()
+
+    def feeders(self) -> Iterable[str]:
+        """The only types whose ``out`` it may read. Pure. None named: any node, any port."""
         return ()
 
     def emits(self, incoming: Shape) -> Shape | Mapping[str, Shape]:

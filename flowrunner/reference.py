@@ -13,7 +13,7 @@ from flowrunner.node import NewField
 from flowrunner.registry import BrokenType, Envelope, NodeType, Registry, has_inbox
 from flowrunner.schema import describe as describe_schema
 from flowrunner.schema import schema_of
-from flowrunner.schema.walk import Schema
+from flowrunner.schema.walk import MESSAGE, Schema
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 NEW_FIELDS = schema_of(dict[NewField, str])["propertyNames"]
@@ -100,29 +100,37 @@ def _named(option: Schema, names: Schema) -> str:
 
 def node_schema(kind: NodeType) -> Schema:
     """The editor's schema of one node type."""
-    return {"$schema": DRAFT, "title": kind.name, "description": kind.doc} | kind.schema(editor=True)
+    return {"$schema": DRAFT} | _titled(kind)
 
 
 def flow_schema(registry: Registry) -> Schema:
     """The editor's schema of a flow file: every scalar may be a ``${…}``, the type chooses the options."""
     schema = schema_of(FlowFile, editor=True)
     names = registry.names
-    choices = [
+    kinds = [registry.get(name) for name in names]
+    choices: list[Schema] = [
         {
-            "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
+            "if": {"type": "object", "properties": {"type": {"const": name}}, "required": ["type"]},
             "then": {"$ref": f"#/definitions/{name}"},
         }
         for name in names
     ]
+    # The list of types comes last: editors show the first description that they meet, and that is the type's own.
+    type_ = {"enum": names, "enumDescriptions": [kind.summary for kind in kinds], "description": "The node type."}
     node = {
+        "title": "node",
         "type": "object",
-        "required": ["type"],
-        "properties": {"type": {"enum": names, "description": "The node type."}},
-        "allOf": choices,
+        "allOf": [*choices, {"required": ["type"], "properties": {"type": type_}}],
     }
-    schema["properties"]["nodes"] = schema["properties"]["nodes"] | {"additionalProperties": node}
-    definitions: dict[str, Any] = {name: registry.get(name).schema(editor=True) for name in names}
+    nodes = {"additionalProperties": node, MESSAGE: "Expected a map of nodes: a name and a colon, its options below."}
+    schema["properties"]["nodes"] |= nodes
+    definitions: dict[str, Any] = {kind.name: _titled(kind) for kind in kinds}
     return {"$schema": DRAFT, "title": "flowrunner flow"} | schema | {"definitions": definitions}
+
+
+def _titled(kind: NodeType) -> Schema:
+    """What an editor shows of a node of this type, and takes in it."""
+    return {"title": kind.name, "description": kind.doc} | kind.schema(editor=True)
 
 
 def flow_schema_text(registry: Registry) -> str:

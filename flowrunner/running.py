@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowrunner import __version__
+from flowrunner.clock import Clock
 from flowrunner.engine import Engine, check_files, flow_files
 from flowrunner.errors import Problem
-from flowrunner.graph import Checked, Graph, GraphNode
+from flowrunner.graph import Checked, Graph
 from flowrunner.logs import Secrets
 from flowrunner.registry import Registry
+from flowrunner.store import DATA_FOLDER
+from flowrunner.welcome import base_address, welcome
+
+if TYPE_CHECKING:
+    from flowrunner.terminal.live import Terminal
 
 OK, FAILED, BAD_FLOW = 0, 1, 78
 API_KEY = "FLOWRUNNER_API_KEY"
 LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "note": logging.INFO}
 log = logging.getLogger("flowrunner")
+
+
+class Stage(NamedTuple):
+    """What flows run on: the real world, or a simulated one."""
+
+    checked: Checked
+    graph: Graph
+    environment: Mapping[str, str]
+    folder: Path
+    clock: Clock | None = None
+    lines: Sequence[str] = ()
+    """What there is to say of it before all else."""
+    tips: Callable[[str], Iterable[str]] | None = None
+    """What to try in it, from the address of our own server."""
+    attend: Callable[[Engine], Coroutine[Any, Any, None]] | None = None
+    """Runs beside the engine until the end."""
 
 
 def run(
@@ -36,20 +55,39 @@ def run(
     data: Path | None,
     secrets: Secrets,
     on_problems: Callable[[Sequence[Problem]], None],
+    table: bool = False,
+    speed: float | None = None,
 ) -> int:
     """Run until a signal; the exit code. UsageError when the surroundings do not allow it.
 
-    The log is set up by the caller; what must not be seen in it is added to ``secrets``.
+    The log is set up by the caller; what must not be seen in it is added to ``secrets``. ``table``: standard error
+    is a terminal, and the nodes are shown there, live. ``speed``: in a simulated world, whose time runs so fast.
     """
     secrets.add([environment.get(API_KEY, "")])
-    checked = check_files(paths, environment, registry)
+    if speed is not None:
+        from flowrunner import simulating  # late: a real run needs no simulated world
+
+        environment = simulating.provisional(environment)
+    checked = check_files(paths, environment, registry, simulated=speed is not None)
     if checked.graph is None:
         on_problems(checked.problems)
         return BAD_FLOW
     secrets.add(checked.graph.secrets)
-    folder = data or flow_files(paths)[0].resolve().parent / ".flowrunner"
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(checked, checked.graph, environment, host, port, folder))
+    if speed is None:
+        folder = data or flow_files(paths)[0].resolve().parent / DATA_FOLDER
+        stage = _given(Stage(checked, checked.graph, environment, folder))
+    else:
+        stage = simulating.stage(paths, checked.graph, environment, registry, speed)
+    with contextlib.ExitStack() as stack:
+        terminal = None
+        if table:
+            from flowrunner.terminal.live import Terminal  # late: only where a person looks
+
+            terminal = stack.enter_context(Terminal(sys.stderr, secrets))
+        # What keeps a simulation on this machine sees Python's own sockets, and uvloop has its own.
+        factory = _loop_factory() if speed is None else None
+        runner = stack.enter_context(asyncio.Runner(loop_factory=factory))
+        return runner.run(_serve(stage, host, port, secrets, terminal))
 
 
 def say_problems(problems: Sequence[Problem]) -> None:
@@ -66,30 +104,53 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+@contextlib.asynccontextmanager
+async def _given(stage: Stage) -> AsyncIterator[Stage]:
+    """The real world is there already."""
+    yield stage
+
+
 async def _serve(
-    checked: Checked, graph: Graph, environment: Mapping[str, str], host: str, port: int, folder: Path
+    opening: contextlib.AbstractAsyncContextManager[Stage],
+    host: str,
+    port: int,
+    secrets: Secrets,
+    terminal: Terminal | None,
 ) -> int:
     from flowrunner.store import Store
     from flowrunner.web import Server, check_exposure, listen  # late: a file with problems needs no server
 
     stop, hurry = _on_signals()
     async with contextlib.AsyncExitStack() as cleanup:  # ends in the opposite order: requests, flows, store
+        stage = await cleanup.enter_async_context(opening)
+        secrets.add(stage.graph.secrets)
         sock = listen(host, port)
         cleanup.callback(sock.close)
-        check_exposure(graph, host, sock.getsockname()[0], environment)
-        store = Store.open(folder)
+        check_exposure(stage.graph, host, sock.getsockname()[0], stage.environment)
+        store = Store.open(stage.folder)
         cleanup.push_async_callback(store.close)
-        engine = Engine(checked, store=store)
+        engine = Engine(stage.checked, store=store, clock=stage.clock)
         cleanup.push_async_callback(_unless, hurry, engine.stop)
         await engine.start()
-        server = Server(engine, sock, environment, host)
+        attendants = [] if stage.attend is None else [asyncio.ensure_future(stage.attend(engine))]
+        cleanup.push_async_callback(_cancel, attendants)
+        server = Server(engine, sock, stage.environment, host)
         cleanup.push_async_callback(_unless, hurry, server.close)
         await server.start()
-        say_problems([problem for problem in checked.problems if problem.severity != "note"])
-        for line in _welcome(graph, _base(host, server.port), folder):
+        say_problems([problem for problem in stage.checked.problems if problem.severity != "note"])
+        base = base_address(host, server.port)
+        tips = None if stage.tips is None else stage.tips(base)
+        for line in (*stage.lines, *welcome(stage.graph, base, stage.folder, tips)):
             log.info("%s", line)
-        waiting: set[asyncio.Future[Any]] = {stop, engine.failed}
+        if terminal is not None:
+            terminal.show(engine, base)
+        waiting: set[asyncio.Future[Any]] = {stop, engine.failed, *attendants}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if terminal is not None:
+            terminal.rest()
+        for attendant in attendants:
+            if attendant.done():
+                attendant.result()  # it ends by failing only
         if engine.failed.done():
             log.error("stopping because of %s", engine.failed.result())
         else:
@@ -102,7 +163,7 @@ async def _serve(
 
 
 def _on_signals() -> tuple[asyncio.Future[str], asyncio.Future[str]]:
-    """Resolve with the first and with the second signal's name."""
+    """Resolve with the first and with the second signal's name: Ctrl-C, a service's stop, a terminal that is closed."""
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[str] = loop.create_future()
     hurry: asyncio.Future[str] = loop.create_future()
@@ -113,9 +174,22 @@ def _on_signals() -> tuple[asyncio.Future[str], asyncio.Future[str]]:
         elif not hurry.done():
             hurry.set_result(f"a second signal, {one.name}")
 
-    for one in (signal.SIGINT, signal.SIGTERM):
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(one, heard, one)
     return stop, hurry
+
+
+async def until_signal() -> str:
+    """Wait for SIGINT or SIGTERM; its name."""
+    stop, _ = _on_signals()
+    return await stop
+
+
+async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
 
 
 async def _unless(hurry: asyncio.Future[str], step: Callable[[], Coroutine[Any, Any, object]]) -> None:
@@ -127,56 +201,3 @@ async def _unless(hurry: asyncio.Future[str], step: Callable[[], Coroutine[Any, 
     else:
         task.cancel()
         await asyncio.wait({task}, timeout=1)
-
-
-# ---- what a person reads first --------------------------------------------------------------------------------
-
-
-def _base(host: str, port: int) -> str:
-    """An address that can be typed on this machine."""
-    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not bound)
-    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
-
-
-def _welcome(graph: Graph, base: str, folder: Path) -> Iterator[str]:
-    for head in graph.flows.values():
-        mine = [node for node in graph.nodes.values() if node.flow == head.name]
-        yield f"flowrunner {__version__} runs {head.name} ({head.file}): {len(mine)} nodes"
-        prefix = f"{head.name}/"
-        off = {name.removeprefix(prefix): why for name, why in graph.disabled.items() if name.startswith(prefix)}
-        if off:
-            yield f"{head.name}: off: {', '.join(f'{name} ({why})' for name, why in off.items())}"
-    yield f"data is kept in {_short(folder)}"
-    routes = list(_routes(graph))
-    for node, method, path in routes:
-        yield f"{node.address}: {method} {base}{path}"
-    for node, method, path in routes:
-        example = getattr(node.node, "sample_body", lambda: None)()
-        if example is not None:
-            yield f"try: {_curl(node, method, base + path, example)}"
-            break
-    yield f"ready on {base}; Ctrl-C stops"
-
-
-def _routes(graph: Graph) -> Iterator[tuple[GraphNode, str, str]]:
-    """Node, method and path."""
-    for node in graph.nodes.values():
-        for claim in node.node.claims():
-            kind, _, what = claim.partition(":")
-            method, _, path = what.partition(" ")
-            if kind == "route":
-                yield node, method, path
-
-
-def _curl(node: GraphNode, method: str, url: str, body: object) -> str:
-    verb = "" if method == "POST" else f"-X {method} "
-    key = ""
-    if getattr(node.node.options, "api_key", ""):
-        variable = node.variables.get("api_key", "")
-        key = f'-H "X-API-KEY: {"$" + variable if variable.isidentifier() else "…"}" '
-    return f"curl {verb}{key}-H 'Content-Type: application/json' -d '{json.dumps(body)}' {url}"
-
-
-def _short(folder: Path) -> str:
-    here = os.path.relpath(folder)
-    return str(folder) if here.startswith(os.pardir) else here

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -49,6 +49,8 @@ class Preference(msgspec.Struct, frozen=True):
 
     rank: Mapping[str, int]
     override: bool
+    use: Callable[[Instant], Instant | None] = lambda now: None
+    """Now → the other instant that values with an interval may be for; see `FieldInfo.trouble`."""
 
     def best(self, sources: Mapping[str, Held], now: Instant) -> Choice:
         """The first fresh value by rank, then the newest, then the latest arrival; manual ones before or after all
@@ -56,10 +58,11 @@ class Preference(msgspec.Struct, frozen=True):
         by_hand: tuple[Order, Held] | None = None
         automatic: tuple[Order, Held] | None = None
         rest: tuple[Order, Held, str] | None = None
+        use = self.use(now)
         for wire, one in sources.items():
             info = one.info
             since = min(info.at, info.received_at)
-            trouble = info.trouble(now)
+            trouble = info.trouble(now, use)
             if trouble:
                 order = (int(info.quality != "bad"), since, info.at)
                 if rest is None or order >= rest[0]:

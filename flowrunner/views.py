@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import msgspec
 
+from flowrunner import shown
 from flowrunner.graph import FlowHead, Graph, GraphNode
-from flowrunner.message import JSON, Instant, Message
+from flowrunner.message import Instant, Message
 from flowrunner.runtime.counters import Counters
 from flowrunner.runtime.inbox import Inbox
 from flowrunner.store import DeadLetter
 from flowrunner.units import iso, seconds_text
 
 
-def message(one: Message, now: Instant) -> JSON:
+def message(one: Message, now: Instant) -> shown.MessageShown:
     """A message with its lineage; ``fields`` says of each field of a record what is known of it."""
     names = one.field_names() if isinstance(one.payload, dict) else ()
     return {
@@ -24,11 +27,11 @@ def message(one: Message, now: Instant) -> JSON:
         "key": one.key,
         "age_s": seconds_text(max(now - one.at, now - one.received_at, 0)),
         "lineage": one.lineage(),
-        "fields": {name: one.info(name).shown(now) for name in names},
+        "fields": {name: cast(shown.FieldShown, one.info(name).shown(now)) for name in names},
     }
 
 
-def node(spec: GraphNode, counters: Counters, inbox: Inbox, now: Instant) -> JSON:
+def node(spec: GraphNode, counters: Counters, inbox: Inbox, now: Instant) -> shown.NodeShown:
     return {
         "flow": spec.flow,
         "id": spec.id,
@@ -49,7 +52,7 @@ def node(spec: GraphNode, counters: Counters, inbox: Inbox, now: Instant) -> JSO
     }
 
 
-def flow_line(graph: Graph, head: FlowHead, counters: dict[str, Counters]) -> JSON:
+def flow_line(graph: Graph, head: FlowHead, counters: dict[str, Counters]) -> shown.FlowLine:
     """A flow in a list of flows."""
     mine = [counters[address] for address, one in graph.nodes.items() if one.flow == head.name]
     return {
@@ -62,10 +65,10 @@ def flow_line(graph: Graph, head: FlowHead, counters: dict[str, Counters]) -> JS
     }
 
 
-def flow(graph: Graph, head: FlowHead, counters: dict[str, Counters]) -> JSON:
+def flow(graph: Graph, head: FlowHead, counters: dict[str, Counters]) -> shown.FlowShown:
     """A flow with its nodes, wires and what of it does not run."""
     mine = [one for one in graph.nodes.values() if one.flow == head.name]
-    nodes = [
+    nodes: list[shown.NodeLine] = [
         {
             "id": one.id,
             "type": one.kind.name,
@@ -76,18 +79,24 @@ def flow(graph: Graph, head: FlowHead, counters: dict[str, Counters]) -> JSON:
         }
         for one in mine
     ]
-    wires = [
+    wires: list[shown.WireShown] = [
         {"from": wire.source.removeprefix(f"{head.name}/"), "port": wire.port, "to": one.id}
         for one in mine
         for wire in one.wires
     ]
     prefix = f"{head.name}/"
     disabled = {key.removeprefix(prefix): why for key, why in graph.disabled.items() if key.startswith(prefix)}
-    more = {"timezone": head.timezone, "vars": dict(head.vars), "disabled": disabled}
-    return {**flow_line(graph, head, counters), **more, "nodes": nodes, "wires": wires}
+    return {
+        **flow_line(graph, head, counters),
+        "timezone": head.timezone,
+        "vars": dict(head.vars),
+        "disabled": disabled,
+        "nodes": nodes,
+        "wires": wires,
+    }
 
 
-def config(graph: Graph) -> JSON:
+def config(graph: Graph) -> dict[str, shown.ConfigShown]:
     """Every node's options as bound, by flow; secrets are masked."""
     return {
         name: {
@@ -100,7 +109,7 @@ def config(graph: Graph) -> JSON:
     }
 
 
-def dead_letter(letter: DeadLetter) -> JSON:
+def dead_letter(letter: DeadLetter) -> shown.DeadLetterShown:
     """A rejected message as it was kept."""
     return {
         "at": iso(letter.at),

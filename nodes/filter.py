@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from flowrunner.errors import Reject
-from flowrunner.expression import EvaluationError, RecordScope, Unusable
+from flowrunner.expression import EvaluationError, Unusable
 from flowrunner.message import Message
 from flowrunner.node import Context, Node, NodeOptions
 from flowrunner.schema import Condition
@@ -38,7 +38,7 @@ class Filter(Node):
 
     def process(self, message: Message, ctx: Context) -> dict[str, Message]:
         try:
-            held = self.test(RecordScope(message, now=ctx.now(), zone=ctx.zone))
+            held = self.test(ctx.scope(message))
         except (Unusable, EvaluationError) as error:
             raise Reject("expression", str(error)) from None
         return {"out" if held else "else": message}

@@ -73,7 +73,7 @@ class Merge(Node):
 
     async def open(self, ctx: Context) -> None:
         rank = {_wire(name): place for place, name in enumerate(self.options.prefer or [])}
-        self.preference = Preference(rank, self.options.manual == "override")
+        self.preference = Preference(rank, self.options.manual == "override", ctx.use)
         self.settling: set[str] = set()
         self.armed: dict[str, Instant] = {}
         self.sent: dict[str, dict[str, tuple[JSON, str, list[JSON]]]] = {}

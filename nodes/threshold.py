@@ -112,7 +112,7 @@ class Threshold(Node):
             latch = self.latches[message.key] = Latch()
         record = message.payload if isinstance(message.payload, dict) else {"value": message.payload}
         info, now, before = message.info(self.options.field), ctx.now(), latch.verdict
-        values = [] if info.trouble(now) else self._values(record, message)
+        values = [] if ctx.trouble(info) else self._values(record, message)
         if values:
             verdict: Verdict = self._judge(values, info, latch, now)
             info = msgspec.structs.replace(info, unit=None)  # a verdict is as old as the value that it judged

@@ -24,7 +24,7 @@ from flowrunner.registry import Registry
 from tests.peers.program import BAD, BESS, GOOD, ROOT, environment, run
 
 HELP = Path(__file__).with_name("cli")
-COMMANDS = {"flowrunner": [], "run": ["run"], "validate": ["validate"], "nodes": ["nodes"], "schema": ["schema"]}
+COMMANDS = {"flowrunner": []} | {name: [name] for name in ("run", "validate", "nodes", "orders", "simulate", "schema")}
 
 
 @pytest.fixture

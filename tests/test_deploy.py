@@ -1,4 +1,4 @@
-"""Dockerfile, Compose file and the broker's set-up: what can be known of them without a container engine."""
+"""Dockerfile, Compose file and the broker's set-up: what can be known of them without building an image."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import yaml
 from paho.mqtt.enums import CallbackAPIVersion
 
 ROOT = Path(__file__).resolve().parent.parent
-REQUIRED = {"FLOWRUNNER_API_KEY", "BESS_API_KEY", "BESS_MQTT_USERNAME", "BESS_MQTT_PASSWORD"}
+REQUIRED = {"FLOWRUNNER_API_KEY", "BESS_API_KEY", "EXCHANGE_API_KEY", "BESS_MQTT_USERNAME", "BESS_MQTT_PASSWORD"}
 """Variables of docker-compose.yml that have no default: secrets, and the user that goes with one."""
 
 
@@ -43,8 +44,26 @@ def test_compose_demands_every_secret_and_says_where_to_put_it() -> None:
     assert not [used for used in re.findall(r"\$\{?(\w+)(?!\w|:\?)", text) if used in REQUIRED]
 
 
+def schema_findings(compose_file: Path) -> str:
+    """What the schema of the Compose specification has to say; empty when nothing."""
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", compose_file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+def test_compose_file_is_what_the_compose_specification_allows(tmp_path: Path) -> None:
+    assert schema_findings(ROOT / "docker-compose.yml") == ""
+    typo = tmp_path / "docker-compose.yml"
+    typo.write_text(read("docker-compose.yml").replace("read_only: true", "readonly: true"))
+    assert "'readonly' was unexpected" in schema_findings(typo)
+
+
 def test_compose_services_are_shut_tight(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"flowrunner", "mosquitto"}
+    assert set(compose["services"]) == {"flowrunner", "mosquitto", "plant"}
     for name, service in compose["services"].items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -54,7 +73,7 @@ def test_compose_services_are_shut_tight(compose: dict[str, Any]) -> None:
 
 
 def test_compose_uses_only_volumes_it_declares_and_folders_that_exist(compose: dict[str, Any]) -> None:
-    used = [volume.split(":") for service in compose["services"].values() for volume in service["volumes"]]
+    used = [volume.split(":") for service in compose["services"].values() for volume in service.get("volumes", [])]
     assert {name for name, *_ in used if not name.startswith(".")} == set(compose["volumes"])
     for folder, _, mode in (volume for volume in used if volume[0].startswith(".")):
         assert (ROOT / folder).is_dir()
@@ -67,6 +86,41 @@ def test_compose_hands_on_every_variable_of_the_shipped_flows(compose: dict[str,
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "flows").glob("*.yaml")]
     flows = "\n".join(line for text in texts for line in text.splitlines() if not line.lstrip().startswith("#"))
     assert set(re.findall(r"(?<!\$)\$\{([A-Z]\w*)", flows)) - handed == set()
+
+
+def test_without_settings_the_flow_meets_the_simulated_plant_on_paper(compose: dict[str, Any]) -> None:
+    plant = dict(word.removeprefix("--").split("=") for word in compose["services"]["plant"]["command"][2:])
+    handed = compose["services"]["flowrunner"]["environment"]
+    default = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", text) for name, text in handed.items() if text}
+    assert default["BESS_MODBUS_HOST"] == "plant"
+    assert f"${{BESS_MODBUS_PORT:-{plant['modbus-port']}}}" in read("flows/bess.yaml")
+    assert default["EXCHANGE_URL"] == f"http://plant:{plant['exchange-port']}"
+    assert plant["mqtt-broker"] == f"mqtt://{default['BESS_MQTT_BROKER']}:{default['BESS_MQTT_PORT']}"
+    assert default["BESS_TRADING_MODE"] == "paper"
+    assert "flowrunner" not in compose["services"]["plant"].get("depends_on", {})
+    assert "depends_on" not in compose["services"]["flowrunner"]  # a real plant is met by leaving this one away
+
+
+def test_plant_takes_the_options_that_it_is_given(compose: dict[str, Any]) -> None:
+    program, verb, *options = compose["services"]["plant"]["command"]
+    assert program == "flowrunner"
+    usage = subprocess.run(
+        [sys.executable, "-m", "flowrunner", verb, "--help"], capture_output=True, text=True, check=False
+    )
+    known = set(re.findall(r"--[\w-]+", usage.stdout))
+    assert {option.partition("=")[0] for option in options} - known == set(), usage.stderr
+
+
+def test_plant_is_asked_for_its_health_at_the_ports_it_is_told(compose: dict[str, Any]) -> None:
+    plant = compose["services"]["plant"]
+    *_, program = plant["healthcheck"]["test"]
+    compile(program, "healthcheck", "exec")
+    told = {int(port) for port in re.findall(r"--\w+-port=(\d+)", " ".join(plant["command"]))}
+    assert len(told) == 2
+    asked = re.search(r"in \(([\d, ]+)\)", program)
+    assert asked
+    assert {int(port) for port in asked[1].split(",")} == told
+    assert plant["sysctls"]["net.ipv4.ip_unprivileged_port_start"] <= min(told)
 
 
 # ---- Dockerfile ---------------------------------------------------------------------------------------
@@ -88,6 +142,17 @@ def test_image_runs_as_a_numbered_user_and_is_asked_for_its_health() -> None:
     assert [rest for word, rest in instructions() if word == "FROM"] == ["${BASE} AS build", "${BASE}"]
     command = yaml.safe_load(last("CMD"))
     assert command == ["flowrunner", "run", "/flows/bess.yaml", "--host", "0.0.0.0", "--data", "/data", "--log", "json"]
+
+
+def test_image_keeps_nothing_of_its_builder() -> None:
+    """A package index or a proxy is handed to one step of the first stage; nothing of it may stay."""
+    assert [rest for word, rest in instructions() if word == "ARG"] == ["BASE=python:3.11-slim-bookworm"]
+    assert not re.search(r"(?i)pip|proxy|index", last("ENV"))
+    installs = [rest for word, rest in instructions() if word == "RUN" and " install " in rest and "$pip" in rest]
+    assert installs[0].startswith("--mount=type=secret,id=pip,target=/etc/pip.conf ")
+    assert "required" not in installs[0].split()[0]
+    assert installs[0].count("$pip") == installs[0].count("--require-hashes") == installs[0].count("--only-binary") == 2
+    assert all("--no-index" in rest for rest in installs[1:])
 
 
 def test_health_check_is_a_program() -> None:

@@ -12,6 +12,7 @@ from flowrunner.reference import describe, example
 from flowrunner.registry import Registry
 
 REGISTRY = Registry()
+MARKET = "market: {name: epex_at, slot: 15min, gate_closure: 5min}"
 PLAIN = """from flowrunner.node import Message, Node
 
 
@@ -23,7 +24,7 @@ class Plain(Node):
 @pytest.mark.parametrize("name", REGISTRY.names)
 def test_the_example_of_a_type_is_good(name: str) -> None:
     shown = example(REGISTRY.get(name))
-    flow = f"flow: example\nnodes:\n{textwrap.indent(shown, '  ')}\n"
+    flow = f"flow: example\n{MARKET}\nnodes:\n{textwrap.indent(shown, '  ')}\n"
     checked = check_flows({"example.yaml": flow}, {}, REGISTRY)
     assert [str(problem) for problem in checked.problems] == []
     assert checked.graph is not None

@@ -371,11 +371,11 @@ from flowrunner.store import Store
 
 async def main():
     store = Store.open(Path(sys.argv[1]))
-    await store.submit(lambda c: c.execute("CREATE TABLE orders (number INTEGER, filler BLOB)") and None)
+    await store.submit(lambda c: c.execute("CREATE TABLE ledger (number INTEGER, filler BLOB)") and None)
     for number in range(10**9):
         store.save_state("bess", "journal", 1, {"newest": b"%d" % number, "padding": bytes(number % 5000)})
         await store.submit(
-            lambda c: c.execute("INSERT INTO orders VALUES (?, zeroblob(?))", (number, number * 37 % 9000)) and None
+            lambda c: c.execute("INSERT INTO ledger VALUES (?, zeroblob(?))", (number, number * 37 % 9000)) and None
         )
         print(number, flush=True)
 
@@ -395,7 +395,7 @@ async def test_a_killed_process_loses_nothing_that_it_was_promised(tmp_path: Pat
     assert child.returncode == -signal.SIGKILL
 
     store = Store.open(tmp_path)
-    orders = await store.submit(lambda c: c.execute("SELECT number FROM orders ORDER BY number").fetchall())
+    orders = await store.submit(lambda c: c.execute("SELECT number FROM ledger ORDER BY number").fetchall())
     found = [number for (number,) in orders]
     assert found[: len(promised)] == promised
     assert len(found) <= len(promised) + 1

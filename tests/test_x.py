@@ -36,9 +36,10 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
     with open("builds.txt", "a") as builds:
         builds.write("built\\n")
     info = "flowrunner-0.dist-info"
+    extras = "Provides-Extra: dev\\nProvides-Extra: simulate\\n"
     files = {
         "flowrunner.py": "import sys\\ndef main():\\n    print(*sys.argv[1:], sep='\\\\n')\\n",
-        f"{info}/METADATA": "Metadata-Version: 2.1\\nName: flowrunner\\nVersion: 0\\nProvides-Extra: dev\\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\\nName: flowrunner\\nVersion: 0\\n" + extras,
         f"{info}/WHEEL": "Wheel-Version: 1.0\\nGenerator: backend\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
         f"{info}/entry_points.txt": "[console_scripts]\\nflowrunner = flowrunner:main\\n",
     }
@@ -52,6 +53,9 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 
 TOOLS = ("readlink", "dirname", "id", "cksum", "cat", "rm", "grep", "sudo")
 """The programs beside Python that x itself calls."""
+
+PACKAGES = ("debian-packages.txt", "debian-packages-all.txt")
+"""What the tests need of Debian: all of them, and those that only --all runs."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ def plant(root: Path, programs: Path) -> Tree:
     shutil.copy(ROOT / "x", root / "x")
     (root / "pyproject.toml").write_text(PYPROJECT)
     (root / "backend.py").write_text(BACKEND)
-    (root / "tests" / "debian-packages.txt").write_text("# none\n\n")
+    for name in PACKAGES:
+        (root / "tests" / name).write_text("# none\n\n")
     for name in TOOLS:
         tree.link(name, shutil.which(name))
     return tree
@@ -154,10 +159,10 @@ def test_ci_types_nothing_that_the_readme_does_not_name() -> None:
 
 def test_run_takes_the_shipped_flow_unless_told(planted: Tree, tmp_path: Path) -> None:
     shipped = str(planted.root / "flows" / "bess.yaml")
-    assert planted.x("run").stdout.split("\n")[:-1] == ["run", "flows/bess.yaml"]
-    assert planted.x("run", cwd=tmp_path).stdout.split("\n")[:-1] == ["run", shipped]
-    done = planted.x("run", "--data", "my data", cwd=tmp_path)
-    assert done.stdout.split("\n")[:-1] == ["run", shipped, "--data", "my data"]
+    assert planted.x("run").stdout.split("\n")[:-1] == ["run", "flows/bess.yaml", "--simulate"]
+    assert planted.x("run", cwd=tmp_path).stdout.split("\n")[:-1] == ["run", shipped, "--simulate"]
+    done = planted.x("run", "--env-file", "my file", cwd=tmp_path)
+    assert done.stdout.split("\n")[:-1] == ["run", shipped, "--simulate", "--env-file", "my file"]
 
 
 def test_run_leaves_a_given_path_as_it_was_typed(planted: Tree, tmp_path: Path) -> None:
@@ -278,8 +283,42 @@ def test_missing_packages_are_one_line_to_type(open_tree: Tree) -> None:
     assert not (open_tree.root / ".venv").exists()
 
 
-def test_the_packages_of_this_project_are_read(open_tree: Tree) -> None:
-    lines = (ROOT / "tests" / "debian-packages.txt").read_text().splitlines()
+@pytest.mark.skipif(not shutil.which("dpkg-query"), reason="not a Debian system")
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is asked for what is seen with two users")
+@pytest.mark.parametrize(
+    ("user", "words", "asked"),
+    [
+        (0, ["test", "--all"], "no-such-broker no-such-builder"),
+        (0, ["test"], "no-such-broker"),
+        (65534, ["test", "--all"], "no-such-broker"),
+        (65534, ["test"], "no-such-broker"),
+    ],
+)
+def test_what_builds_an_image_is_installed_by_root_for_all_tests(
+    open_tree: Tree, user: int, words: list[str], asked: str
+) -> None:
+    """Nobody else can build one, so nobody else is kept from testing for the lack of it."""
+    for name, package in zip(PACKAGES, ("no-such-broker", "no-such-builder"), strict=True):
+        (open_tree.root / "tests" / name).write_text(f"{package}  why\n")
+    open_tree.link("dpkg-query", shutil.which("dpkg-query"))
+    (open_tree.programs / "apt-get").write_text("#!/bin/sh\necho said: $*\ncase $* in *update) ;; *) exit 1 ;; esac\n")
+    (open_tree.programs / "apt-get").chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", open_tree.root / "x", *words],
+        env={"PATH": str(open_tree.programs)},
+        capture_output=True,
+        text=True,
+        check=False,
+        user=user,
+    )
+    assert done.returncode == 1
+    assert set(re.findall(r"^(?:x: installing|sudo apt-get install -y) (.*)$", done.stderr, re.MULTILINE)) == {asked}
+    assert ("said: -qq install" in done.stderr) == (user == 0)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_packages_of_this_project_are_read(name: str) -> None:
+    lines = (ROOT / "tests" / name).read_text().splitlines()
     names = [line.split()[0] for line in lines if line and not line.startswith("#")]
     assert names
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", name) for name in names)

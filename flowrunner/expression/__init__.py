@@ -14,6 +14,7 @@ from flowrunner.expression.program import Program, compile_expression
 from flowrunner.expression.scope import RecordScope, Scope
 from flowrunner.expression.trace import Clause, Trace
 from flowrunner.expression.tree import Expression, Kind, Scalar
+from flowrunner.expression.units import measured_names, unit_of
 
 __all__ = [
     "FUNCTIONS",
@@ -31,6 +32,8 @@ __all__ = [
     "Unusable",
     "check",
     "compile_expression",
+    "measured_names",
     "parse",
     "result_kind",
+    "unit_of",
 ]

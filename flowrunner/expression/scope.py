@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from flowrunner.expression.errors import Unusable
 from flowrunner.expression.tree import Scalar
-from flowrunner.message import JSON, FieldInfo, Instant, Message
+from flowrunner.message import JSON, NOT_YET, FieldInfo, Instant, Message
 from flowrunner.units import SECOND
 
 SCALAR_PAYLOAD = "value"
@@ -36,14 +36,17 @@ class Scope(Protocol):
 
 
 class RecordScope:
-    """The scope over one message at the instant ``now``. Cheap: made per message, nothing is looked at before asked."""
+    """The scope over one message at the instant ``now``; ``use`` as in :meth:`FieldInfo.trouble`.
 
-    __slots__ = ("_fields", "_now", "_payload", "_whole", "message", "zone")
+    Cheap: made per message, nothing is looked at before asked."""
 
-    def __init__(self, message: Message, now: Instant, zone: ZoneInfo) -> None:
+    __slots__ = ("_fields", "_now", "_payload", "_use", "_whole", "message", "zone")
+
+    def __init__(self, message: Message, now: Instant, zone: ZoneInfo, use: Instant | None = None) -> None:
         self.message = message
         self.zone = zone
         self._now = now
+        self._use = use
         self._payload = message.payload
         self._fields = message.fields
         self._whole: FieldInfo | None = None
@@ -54,7 +57,7 @@ class RecordScope:
     def value(self, name: str) -> Scalar:
         """Unusable with the reason that ``FieldInfo.trouble`` gives, or ``missing``, ``null``, ``not …``."""
         value = self._plain(name)
-        trouble = self._info(name).trouble(self._now)
+        trouble = self._info(name).trouble(self._now, self._use)
         if trouble:
             raise Unusable(name, trouble)
         return value
@@ -65,7 +68,7 @@ class RecordScope:
         self._plain(name)
         info = self._info(name)
         trouble = info.trouble(self._now)
-        if trouble and trouble not in ("stale", "not valid yet"):
+        if trouble and trouble not in ("stale", NOT_YET):
             raise Unusable(name, trouble)
         return info.age_ns(self._now) / SECOND
 

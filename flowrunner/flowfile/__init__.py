@@ -1,7 +1,7 @@
 """Flow files: YAML with marks, ``${…}``, and the typed head."""
 
 from flowrunner.flowfile.document import Branch, Document, Items, Leaf, Step, Tree, find, mark_of, spell
-from flowrunner.flowfile.flow import FlowFile, is_name, zone_of
+from flowrunner.flowfile.flow import FlowFile, MarketHead, is_name, zone_of
 from flowrunner.flowfile.loader import load
 from flowrunner.flowfile.substitute import substitute
 
@@ -11,6 +11,7 @@ __all__ = [
     "FlowFile",
     "Items",
     "Leaf",
+    "MarketHead",
     "Step",
     "Tree",
     "find",

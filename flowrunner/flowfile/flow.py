@@ -1,4 +1,4 @@
-"""The typed head of a flow file: name, title, zone, vars. The nodes are bound later, each by its own type."""
+"""The typed head of a flow file: name, title, zone, market, vars. The nodes are bound later, each by its own type."""
 
 from __future__ import annotations
 
@@ -9,8 +9,26 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from flowrunner.units import Duration
+
 FLOW_NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
+MARKET_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 VAR_NAME = r"^[a-z][a-z0-9_]*$"
+
+
+class MarketHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The market that the flow's orders and prices are for."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern=MARKET_NAME, max_length=64, description="The market as the exchange calls it.", examples=["epex_at"]
+        ),
+    ]
+    slot: Annotated[Duration, Meta(description="Length of a delivery slot (market time unit).")] = Duration.parse(
+        "15min"
+    )
+    gate_closure: Annotated[Duration, Meta(description="Orders end this long before delivery begins.")] = Duration(0)
 
 
 class FlowFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,6 +45,9 @@ class FlowFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ]
     title: Annotated[str | dict[str, str] | None, Meta(description="For people; by language: {en: …, de: …}.")] = None
     timezone: Annotated[str, Meta(description="IANA zone of hour(), weekday() and cron times.")] = "UTC"
+    market: Annotated[
+        MarketHead | None, Meta(description="For flows with prices and orders: the market and its delivery slots.")
+    ] = None
     vars: Annotated[
         dict[Annotated[str, Meta(pattern=VAR_NAME)], str | float | bool],
         Meta(description="Names with a value, for expressions."),

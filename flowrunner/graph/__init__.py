@@ -17,6 +17,7 @@ from flowrunner.graph.wiring import UNREADABLE, Link, in_order, wire_up
 from flowrunner.logs import MASK, Secrets
 from flowrunner.node import RetryPolicy
 from flowrunner.registry import Registry
+from flowrunner.shape import ANYTHING
 
 __all__ = ["ERROR_PORT", "Checked", "FlowHead", "Graph", "GraphNode", "Wire", "check_flows"]
 
@@ -28,8 +29,13 @@ class Checked(msgspec.Struct):
     problems: list[Problem]
 
 
-def check_flows(texts: Mapping[str, str], environment: Mapping[str, str], registry: Registry) -> Checked:
-    """Check all files that one engine is to run, in one pass. ``texts``: file name (as shown) → text."""
+def check_flows(
+    texts: Mapping[str, str], environment: Mapping[str, str], registry: Registry, *, simulated: bool = False
+) -> Checked:
+    """Check all files that one engine is to run, in one pass. ``texts``: file name (as shown) → text.
+
+    ``simulated``: the flows will meet a simulated world and nothing else.
+    """
     documents = [load(text, file) for file, text in texts.items()]
     heads: list[Head] = []
     parts: dict[str, Part] = {}
@@ -39,7 +45,7 @@ def check_flows(texts: Mapping[str, str], environment: Mapping[str, str], regist
             flows[UNREADABLE] = []
             continue
         substitute(document, environment)
-        head = read_head(document)
+        head = read_head(document, simulated=simulated)
         _claim_name(head, heads)
         heads.append(head)
         flows[head.name] = []
@@ -111,9 +117,12 @@ def _check_claims(parts: Iterable[Part]) -> None:
 
 
 def _head(head: Head, secrets: Secrets) -> FlowHead:
-    digest = hashlib.sha256(head.document.text.encode()).hexdigest()[:16]
     shown = _masked(head.vars, head.document.root.items.get("vars"), secrets)
-    return FlowHead(head.name, head.document.file, head.title, head.timezone, shown, digest)
+    return FlowHead(head.name, head.document.file, head.title, head.timezone, shown, _digest(head.document))
+
+
+def _digest(document: Document) -> str:
+    return hashlib.sha256(document.text.encode()).hexdigest()[:16]
 
 
 def _shown(part: Part, secrets: Secrets) -> dict[str, Any]:
@@ -146,7 +155,7 @@ def _masked(value: Any, tree: Tree | None, secrets: Secrets) -> Any:
 
 def _node(part: Part, shapes: Shapes, links: list[Link], secrets: Secrets) -> GraphNode:
     assert part.kind is not None and part.node is not None and part.envelope is not None  # noqa: S101, PT018
-    envelope, cls = part.envelope, part.kind.cls
+    envelope = part.envelope
     return GraphNode(
         address=part.address,
         flow=part.flow,
@@ -154,7 +163,7 @@ def _node(part: Part, shapes: Shapes, links: list[Link], secrets: Secrets) -> Gr
         kind=part.kind,
         node=part.node,
         key=envelope.key,
-        queue=envelope.queue or cls.default_queue,
+        queue=envelope.queue or part.node.default_queue,
         retry=envelope.retry or RetryPolicy(),
         shown=_shown(part, secrets),
         digest=part.digest,
@@ -162,8 +171,15 @@ def _node(part: Part, shapes: Shapes, links: list[Link], secrets: Secrets) -> Gr
         line=part.mark.line,
         zone=part.zone,
         vars=part.vars,
+        market=part.market,
+        flow_digest=_digest(part.document),
         variables=part.variables,
         wires=[link.wire for link in links],
         incoming=shapes.incoming[part.address],
         shapes=shapes.outgoing[part.address] or {},
+        about={
+            ref.text: (shapes.outgoing.get(f"{part.flow}/{ref.text}") or {}).get("out", ANYTHING)
+            for ref in part.refs
+            if ref.kind in ("verdict", "origin")
+        },
     )

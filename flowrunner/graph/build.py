@@ -11,9 +11,23 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 
 from flowrunner.errors import Mark, did_you_mean
-from flowrunner.flowfile import Branch, Document, FlowFile, Items, Leaf, Tree, find, is_name, mark_of, spell, zone_of
+from flowrunner.flowfile import (
+    Branch,
+    Document,
+    FlowFile,
+    Items,
+    Leaf,
+    MarketHead,
+    Tree,
+    find,
+    is_name,
+    mark_of,
+    spell,
+    zone_of,
+)
 from flowrunner.flowfile.document import Step
 from flowrunner.flowfile.syntax import MISSING_SPACE, missing_space
+from flowrunner.market import Market
 from flowrunner.message import JSON
 from flowrunner.node import Node, RetryPolicy
 from flowrunner.registry import BrokenType, Envelope, NodeType, Registry
@@ -26,6 +40,8 @@ ENVELOPE = frozenset(one.encode_name for one in msgspec.structs.fields(Envelope)
 NOT_ITS_OWN = ("type", "from", "enabled", "note")
 """Of a node's data what may change while the node stays the same."""
 
+DAY = Duration.parse("1d")
+SHORTEST_SLOT = Duration.parse("1min")
 SHORTEST_RETRY = Duration.parse("10ms")
 
 
@@ -56,6 +72,8 @@ class Part:
     claims: list[str] = field(default_factory=list)
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     vars: dict[str, JSON] = field(default_factory=dict)
+    market: Market | None = None
+    simulated: bool = False
     open: bool = False
     """Something of its inputs or vars is broken: names that are not known cannot be called wrong."""
 
@@ -74,7 +92,7 @@ class Part:
     def digest(self) -> str:
         assert self.kind is not None  # noqa: S101  (only parts that became nodes are asked)
         own = {name: value for name, value in self.data.items() if name not in NOT_ITS_OWN}
-        known = [self.kind.name, self.kind.code_hash, own, self.vars, self.zone.key]
+        known = [self.kind.name, self.kind.code_hash, own, self.vars, self.zone.key, self.market]
         return hashlib.sha256(msgspec.json.encode(known, order="sorted")).hexdigest()[:16]
 
     def report(self, mark: Mark, code: str, message: str, path: list[Step], hint: str = "", **more: Any) -> None:
@@ -101,20 +119,24 @@ class Head:
     timezone: str = "UTC"
     vars: dict[str, JSON] = field(default_factory=dict)
     vars_broken: bool = False
+    market: Market | None = None
+    simulated: bool = False
 
 
-def read_head(document: Document) -> Head:
+def read_head(document: Document, *, simulated: bool = False) -> Head:
     """Bind the top of a file. What is right of it counts, also where something else is wrong."""
     root = document.root
     bound = bind(document, [], HEAD, "a flow")
     named = root.items.get("flow")
     name = named.text if isinstance(named, Leaf) and is_name(named.text) else ""
-    head = Head(document, name, (bound.data or {}).get("title"))
+    head = Head(document, name, (bound.data or {}).get("title"), simulated=simulated)
     own = root.items.get("vars", Branch(root.mark))
     for var, leaf in own.items.items() if isinstance(own, Branch) else ():
         if isinstance(leaf, Leaf) and not leaf.broken and leaf.value is not None:
             head.vars[var] = leaf.value
     head.vars_broken = own.broken or not isinstance(own, Branch) or len(head.vars) < len(own.items)
+    if (bound.data or {}).get("market"):
+        head.market = _market(document, (bound.data or {})["market"])
     zone = root.items.get("timezone")
     if isinstance(zone, Leaf) and isinstance(zone.value, str) and not zone.broken:
         try:
@@ -123,6 +145,23 @@ def read_head(document: Document) -> Head:
             hint = _zone_like(zone.value) or "write it like Europe/Vienna or UTC"
             document.report(zone.mark, "timezone", str(error), path="timezone", hint=hint)
     return head
+
+
+def _market(document: Document, data: dict[str, Any]) -> Market:
+    """The head's market. Slots that do not fill the day are reported."""
+    head = decode(data, MarketHead)
+    if head.slot < SHORTEST_SLOT or DAY % head.slot:
+        mark = mark_of(document.root, ["market", "slot"])
+        hint = "electricity markets have 15min, 30min or 1h"
+        document.report(mark, "contradiction", f"a day is no whole number of slots of {head.slot}", path="market.slot",
+                        hint=hint)  # fmt: skip
+        return Market(name=head.name, slot_ns=DAY, gate_closure_ns=0)
+    if head.gate_closure > DAY:
+        mark = mark_of(document.root, ["market", "gate_closure"])
+        hint = "the time between the last moment for an order and the begin of its delivery"
+        document.report(mark, "contradiction", f"a gate closure of {head.gate_closure} is more than a day",
+                        path="market.gate_closure", hint=hint)  # fmt: skip
+    return Market(name=head.name, slot_ns=int(head.slot), gate_closure_ns=int(head.gate_closure))
 
 
 def _zone_like(name: str) -> str:
@@ -142,6 +181,7 @@ def read_parts(head: Head, registry: Registry) -> list[Part]:
 def _read(head: Head, id: str, tree: Tree, mark: Mark, registry: Registry) -> Part:  # noqa: A002
     path: list[Step] = ["nodes", id]
     part = Part(head.document, head.name, id, path, mark, zone=zone_of(head.timezone), vars=head.vars)
+    part.market, part.simulated = head.market, head.simulated
     part.open = head.vars_broken
     if not is_name(id):
         hint = "small letters, digits and single dashes, like battery-north"
@@ -199,6 +239,10 @@ def _bind(part: Part, kind: NodeType) -> None:
     node = part.ask(f"{kind.cls.__name__}()", lambda: kind.cls(part.id, decoded))
     if node is None:
         return
+    node.simulated = part.simulated
+    if part.market is None and "market" not in document.root.items and node.needs_market:
+        hint = "write at the top: market: {name: epex_at, slot: 15min, gate_closure: 5min}"
+        part.report(part.mark, "missing-option", f"{kind.name} needs to know the market of this flow", path, hint)
     faults = part.ask("check()", lambda: list(node.check()))
     if faults is None:
         return

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from flowrunner.market import Market
 from flowrunner.message import JSON
 from flowrunner.node import Node, Queue, RetryPolicy
 from flowrunner.registry import NodeType
@@ -48,11 +49,16 @@ class GraphNode:
     line: int
     zone: ZoneInfo
     vars: Mapping[str, JSON]
+    market: Market | None = None
+    flow_digest: str = ""
+    """Hash of the text of its file."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Option → the environment variable or var that it was wholly taken from (``api_key: ${BESS_API_KEY:-}``)."""
     wires: list[Wire] = field(default_factory=list)
     incoming: Shape = ANYTHING
     shapes: dict[str, Shape] = field(default_factory=dict)
+    about: Mapping[str, Shape] = field(default_factory=dict)
+    """Other nodes that its options name (kinds ``verdict`` and ``origin``) → what leaves them by ``out``."""
     feeds: frozenset[str] = frozenset()
     """The types of all nodes that its messages can reach."""
 

@@ -28,6 +28,8 @@ class Shapes:
         self.incoming: dict[str, Shape] = {}
         self.outgoing: dict[str, dict[str, Shape] | None] = {}
         """None: the node is broken, anything may come."""
+        self.guessed: set[str] = set()
+        """Broken nodes and all behind them: what they bring is not known, and what they miss is not said."""
 
     def visit(self, address: str) -> None:
         part = self.parts[address]
@@ -37,11 +39,17 @@ class Shapes:
         incoming = self.incoming[address] = union(shape for _, shape in shapes)
         if part.kind is not None and part.kind.cls.joins:
             _check_units(part, shapes, incoming)
+        if part.node is None or part.open or any(one.wire.source in self.guessed for one in self.wiring.links[address]):
+            self.guessed.add(address)
         if part.open:
             incoming = msgspec.structs.replace(incoming, open=True)
         gone = self._missing_sources(part) if part.refs else ""
         for ref in part.refs:
             _check_ref(part, ref, incoming, gone)
+        for link in self.wiring.named.get(address, ()):
+            self._check_named(part, link, shapes)
+        if part.node is not None:
+            self._check_feeders(part)
         if part.node is None:
             self.outgoing[address] = None
             return
@@ -57,8 +65,48 @@ class Shapes:
             emitted = part.node.emits(incoming)
         except ValueError as error:  # what the node cannot do with what comes in
             part.report(part.mark, "contradiction", str(error), part.path)
+            self.guessed.add(part.address)
             emitted = ANYTHING
         return dict.fromkeys(part.node.ports, emitted) if isinstance(emitted, Shape) else dict(emitted)
+
+    def _check_named(self, part: Part, named: Link, shapes: list[tuple[Link, Shape]]) -> None:
+        """What a node says about another one's values holds only where these values really come in, on every way."""
+        source, mark, path = self.parts[named.wire.source], named.mark, named.path
+        if named.wire.source in self.wiring.disabled or named.wire.source in self.guessed:
+            return  # what is wrong with it is said already
+        kinds = {one.kind for one in part.refs if one.path == path}
+        if "verdict" in kinds:
+            if source.kind is not None and source.kind.name != "threshold":
+                hint = "name a threshold: it adds its verdict to every record"
+                part.report(mark, "no-verdict", f"{source.id!r} ({source.kind.name}) gives no verdict", path, hint)
+                return
+            wanted = [source.id.replace("-", "_")]
+        else:
+            wanted = list((self.outgoing.get(named.wire.source) or {"out": ANYTHING}).get("out", ANYTHING).fields)
+        for link, shape in shapes:
+            if link.wire.port == ERROR_PORT or link.wire.source in self.guessed:
+                continue
+            if not any(name in shape.fields for name in wanted):
+                what = f"the verdict of {source.id!r}"
+                hint = f"let it pass through {source.id!r} first, so that every record carries it"
+                if "verdict" not in kinds:
+                    what = f"any value of {source.id!r}"
+                    hint = f"merge the values of {source.id!r} in first, or leave it out here"
+                message = f"what comes from {link.wire.name.removesuffix('.out')!r} is without {what}"
+                part.report(mark, "not-carried", message, path, hint)
+
+    def _check_feeders(self, part: Part) -> None:
+        """Some nodes read only certain types: what sends orders takes them from nobody but the guard."""
+        assert part.node is not None and part.kind is not None  # noqa: S101, PT018  (asked above)
+        feeders = list(part.ask("feeders()", part.node.feeders) or ())
+        for link in self.wiring.links[part.address] if feeders else ():
+            source = self.parts[link.wire.source]
+            if source.kind is None or (source.kind.name in feeders and link.wire.port == "out"):
+                continue
+            message = f"{part.kind.name} takes this from the output of a {' or '.join(feeders)} only, not from "
+            message += repr(link.wire.name.removesuffix(".out"))
+            hint = f"put a {feeders[0]} between the two"
+            part.report(link.mark, "feeder", message, link.path, hint)
 
     def _along(self, part: Part, link: Link) -> Shape | None:
         ports = self.outgoing.get(link.wire.source)

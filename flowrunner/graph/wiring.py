@@ -32,6 +32,8 @@ class Wiring:
     """The links of every node, and why nodes do not run."""
 
     links: dict[str, list[Link]] = field(default_factory=dict)
+    named: dict[str, list[Link]] = field(default_factory=dict)
+    """Nodes that the options of a node name and that it does not read (their values come through others)."""
     disabled: dict[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +61,12 @@ def wire_up(parts: Parts, flows: Flows) -> Wiring:
                     part.open = True
                 else:
                     links.append(link)
+            elif ref.kind in ("verdict", "origin"):
+                link = _resolve(part, ref.text, ref.mark, ref.path, False, parts, flows)
+                if link is None:
+                    part.open = True
+                else:
+                    wiring.named.setdefault(address, []).append(link)
         _check_arity(part)
     _disable(parts, wiring)
     return wiring
@@ -124,7 +132,7 @@ def _disable(parts: Parts, wiring: Wiring) -> None:
     for address, links in wiring.links.items():
         if address in wiring.disabled:
             continue
-        for link in links:
+        for link in [*links, *wiring.named.get(address, ())]:
             if not link.optional and link.wire.source in wiring.disabled:
                 part = parts[address]
                 option = str(link.path[2]) if len(link.path) > 2 else "it"

@@ -93,10 +93,14 @@ def read_sample(
         payload = _decode(raw, MAX_BYTES)
     except msgspec.DecodeError as error:
         raise BadPayload("not-json", f"the payload is not JSON: {error}") from None
-    bare = not isinstance(payload, dict | list)
-    value = _number(payload if bare else pick(payload, path), "payload" if bare else path)
-    if bare:
-        return Sample(value, None, target_unit)
+    if not isinstance(payload, dict | list):
+        return Sample(_number(payload, "payload"), None, target_unit)
+    return sample_of(payload, path=path, time=time, unit=unit, target_unit=target_unit)
+
+
+def sample_of(payload: JSON, *, path: str, time: str, unit: str, target_unit: str | None = None) -> Sample:
+    """The same for what is decoded already; each path is taken as it is."""
+    value = _number(pick(payload, path), path or "the whole")
     at, found_unit = pick(payload, time), pick(payload, unit)
     instant = None if at is MISSING else _instant(at, time)
     if found_unit is MISSING:
@@ -106,7 +110,7 @@ def read_sample(
     if target_unit is None:
         return Sample(value, instant, canonical_unit(found_unit))
     try:
-        return Sample(_finite(convert(value, found_unit, target_unit), path), instant, target_unit)
+        return Sample(_finite(convert(value, found_unit, target_unit), path or "the whole"), instant, target_unit)
     except ValueError as error:
         if isinstance(error, BadPayload):
             raise

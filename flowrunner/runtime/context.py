@@ -10,15 +10,17 @@ from zoneinfo import ZoneInfo
 
 from flowrunner.clock import Timer
 from flowrunner.errors import FlowrunnerError, Reject
-from flowrunner.expression import Program, compile_expression, parse
+from flowrunner.expression import Program, RecordScope, compile_expression, parse
 from flowrunner.graph import ERROR_PORT
 from flowrunner.http import Response
 from flowrunner.message import JSON, FieldInfo, Instant, Message, Origin, Quality
+from flowrunner.orders import Journal
 from flowrunner.runtime.letters import shown, too_large
 from flowrunner.runtime.logs import NodeLog
 from flowrunner.runtime.state import NodeState
 from flowrunner.runtime.worker import Worker
 from flowrunner.shape import Shape
+from flowrunner.store import Alarms, History
 
 if TYPE_CHECKING:
     from flowrunner.runtime import Runtime
@@ -40,6 +42,9 @@ class NodeContext:
         self.input = ""
         self.zone: ZoneInfo = spec.zone
         self.vars: Mapping[str, JSON] = spec.vars
+        self.market = spec.market
+        self.flow_digest = spec.flow_digest
+        self.about = spec.about
         self.incoming: Shape = spec.incoming
         self.inputs = frozenset(wire.name for wire in spec.wires)
         self.feeds = spec.feeds
@@ -58,6 +63,30 @@ class NodeContext:
 
     def now(self) -> Instant:
         return self._runtime.clock.now()
+
+    def use(self, now: Instant) -> Instant | None:
+        """The instant that a decision made ``now`` is about: the next delivery, in a flow with a market."""
+        return None if self.market is None else self.market.delivery(now).start
+
+    def trouble(self, info: FieldInfo) -> str:
+        now = self.now()
+        return info.trouble(now, self.use(now))
+
+    def scope(self, message: Message) -> RecordScope:
+        now = self.now()
+        return RecordScope(message, now, self.zone, self.use(now))
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self._runtime.store)
+
+    @property
+    def history(self) -> History:
+        return History(self._runtime.store)
+
+    @property
+    def alarms(self) -> Alarms:
+        return Alarms(self._runtime.store)
 
     async def sleep_until(self, at: Instant) -> None:
         await self._runtime.clock.sleep_until(at)

@@ -8,8 +8,10 @@ from flowrunner.schema.types import (
     InputName,
     KeyTemplate,
     NodeName,
+    OriginName,
     Secret,
     Template,
+    VerdictName,
     decode,
 )
 from flowrunner.schema.walk import describe, schema_of
@@ -23,9 +25,11 @@ __all__ = [
     "InputName",
     "KeyTemplate",
     "NodeName",
+    "OriginName",
     "Ref",
     "Secret",
     "Template",
+    "VerdictName",
     "bind",
     "decode",
     "describe",

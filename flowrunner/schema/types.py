@@ -39,6 +39,12 @@ InputName = Annotated[str, _kind("input", min_length=1)]
 NodeName = Annotated[str, _kind("wire", min_length=1)]
 """Another node that is read beside ``from``; it must be there and enabled."""
 
+VerdictName = Annotated[str, _kind("verdict", min_length=1)]
+"""A threshold whose verdict every record that comes in must carry; it must be there and enabled."""
+
+OriginName = Annotated[str, _kind("origin", min_length=1)]
+"""A node whose values the records that come in carry; it must be there and enabled."""
+
 Condition = Annotated[str, _kind("condition", min_length=1)]
 """An expression that is true or false."""
 

@@ -8,11 +8,15 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from flowrunner.schema.types import CUSTOM, KIND, QUANTITIES
+from flowrunner.schema.types import CUSTOM, FORMS, KIND, QUANTITIES
 
 Schema = dict[str, Any]
 
-SUBSTITUTION: Schema = {"type": "string", "pattern": r"\$\{"}
+SUBSTITUTION: Schema = {"title": "${…}", "type": ["string"], "pattern": r"\$\{"}
+"""Its title tells it apart for yaml-language-server, which else shows those of all branches. Its type is a list, as in
+every union for editors: of a wrong value the server then says the first branch's words; single types it would mix."""
+MESSAGE = "errorMessage"
+"""A keyword that editors know and validators pass over: what to say instead of "does not match the pattern"."""
 
 
 def schema_of(kind: object, *, editor: bool = False) -> Schema:
@@ -37,7 +41,7 @@ class _Walk:
             schema: Schema = {"type": "array", "items": self.visit(kind.item_type)}
             if kind.min_length:
                 schema["minItems"] = kind.min_length
-            return schema
+            return self.telling(schema)
         if isinstance(kind, inspect.AnyType):
             return {}
         return self.leaf(self.scalar(kind))
@@ -60,7 +64,7 @@ class _Walk:
         for branch in branches:
             flat += branch["anyOf"] if set(branch) == {"anyOf"} else [branch]
         unique = [branch for index, branch in enumerate(flat) if branch not in flat[:index]]
-        return {"anyOf": unique}
+        return {"anyOf": unique} if not self.editor else _either(unique)
 
     def struct(self, kind: inspect.StructType) -> Schema:
         properties: dict[str, Schema] = {}
@@ -90,7 +94,7 @@ class _Walk:
         limits.pop("type", None)
         if limits and not self.editor:
             schema["propertyNames"] = limits
-        return schema
+        return self.telling(schema)
 
     def scalar(self, kind: inspect.Type) -> Schema:
         if isinstance(kind, inspect.StrType):
@@ -119,10 +123,44 @@ class _Walk:
             return schema
         quantity = QUANTITIES.get(schema.get(KIND, ""))
         if quantity:
-            return schema | {"pattern": rf"{quantity[1]}|\$\{{"}
-        if schema == {"type": "string"}:
+            return self.telling(schema | {"pattern": rf"{quantity[1]}|\$\{{"})
+        told = self.telling(schema)
+        if schema == {"type": "string", "minLength": 1} or schema == {"type": "string"}:
+            return told  # as it is, it takes every ${…}
+        return {"anyOf": [told, dict(SUBSTITUTION)]}
+
+    def telling(self, schema: Schema) -> Schema:
+        """With the words for a value of the wrong type or form. Not for structs: editors would say them of each
+        missing and unknown option too. Nor for lists of words: editors say the words."""
+        if not self.editor or "enum" in schema:
             return schema
-        return {"anyOf": [schema, dict(SUBSTITUTION)]}
+        wanted = describe(schema)
+        if schema.get(KIND) in QUANTITIES:
+            wanted += ": a number with its unit"
+        elif schema.get("pattern") in FORMS:
+            wanted = ": ".join(FORMS[schema["pattern"]])
+        elif schema.get("type") == "string":
+            wanted += "; put a number in quotes"
+        return schema | {MESSAGE: f"Expected {wanted}."}
+
+
+def _either(branches: list[Schema]) -> Schema:
+    """An editor's union, without what says nothing more: every whole number is a number, every ``${…}`` is text."""
+    kinds = [(branch.get("type"), branch.keys() - {MESSAGE}) for branch in branches]
+    kept = [branch for branch in branches if branch != SUBSTITUTION]
+    if ("number", {"type"}) in kinds:
+        kept = [branch for branch in kept if branch.get("type") != "integer"]
+    if SUBSTITUTION in branches and ("string", {"type"}) not in kinds:
+        kept.append(dict(SUBSTITUTION))
+    if len(kept) == 1:
+        return kept[0]
+    if kept[1:] == [SUBSTITUTION]:
+        return {"anyOf": kept}
+    message = f"Expected {describe({'anyOf': kept})}."
+    for index, branch in enumerate(kept):
+        if MESSAGE in branch and isinstance(branch["type"], str):
+            kept[index] = branch | {MESSAGE: message, "type": [branch["type"]]}
+    return {"anyOf": kept}
 
 
 def describe(schema: Schema) -> str:

@@ -1,7 +1,28 @@
-"""Durable state of one engine: node state, dead letters, and transactions for rooms that keep their own tables."""
+"""Durable state of one engine: node state, dead letters, history, alarms, and transactions for rooms that keep their
+own tables."""
 
-from flowrunner.store.store import Store
+from flowrunner.store.alarms import Alarm, Alarms, Raised
+from flowrunner.store.history import History, Row
+from flowrunner.store.lane import Lane
+from flowrunner.store.reader import Reader, reading
+from flowrunner.store.store import DATA_FOLDER, FILE_NAME, Store
 from flowrunner.store.tables import DeadLetter, NodeState, write_state
 from flowrunner.store.writer import StoreFailed
 
-__all__ = ["DeadLetter", "NodeState", "Store", "StoreFailed", "write_state"]
+__all__ = [
+    "DATA_FOLDER",
+    "FILE_NAME",
+    "Alarm",
+    "Alarms",
+    "DeadLetter",
+    "History",
+    "Lane",
+    "NodeState",
+    "Raised",
+    "Reader",
+    "Row",
+    "Store",
+    "StoreFailed",
+    "reading",
+    "write_state",
+]

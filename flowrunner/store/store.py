@@ -26,6 +26,8 @@ from flowrunner.store.writer import Job, StoreFailed, Writer
 
 T = TypeVar("T")
 FILE_NAME = "flowrunner.db"
+DATA_FOLDER = ".flowrunner"
+"""Of an engine that was told no other: beside its flow."""
 _LAST_INSTANT = 2**63 - 1
 
 
@@ -110,6 +112,12 @@ class Store:
         job = Job(work)
         self._writer.submit(job)
         return job.future
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """``work(connection)`` in the caller, at once; it must only read. It sees what is committed, and what a
+        running transaction has done so far."""
+        with self._writer.reading() as (connection, _):
+            return work(connection)
 
     async def flush(self) -> None:
         """Return when everything queued so far is on the disk; StoreFailed when that cannot be."""

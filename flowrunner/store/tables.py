@@ -35,6 +35,46 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "CREATE INDEX dead_letters_of_flow ON dead_letters (flow, id)",
         "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     ),
+    (
+        """CREATE TABLE orders (
+            id TEXT PRIMARY KEY, market TEXT NOT NULL, delivery_start INTEGER NOT NULL, delivery_end INTEGER NOT NULL,
+            side TEXT NOT NULL, quantity_mwh REAL NOT NULL, requested_mwh REAL NOT NULL, limited_by TEXT NOT NULL,
+            limit_price_eur_mwh REAL, order_type TEXT NOT NULL, time_in_force TEXT NOT NULL, flow TEXT NOT NULL,
+            guard TEXT NOT NULL, rule TEXT NOT NULL, state TEXT NOT NULL, mode TEXT NOT NULL,
+            created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, exchange_id TEXT NOT NULL, reason TEXT NOT NULL,
+            UNIQUE (market, delivery_start, side))""",
+        "CREATE INDEX orders_by_time ON orders (created_at)",
+        "CREATE INDEX orders_by_delivery ON orders (market, delivery_end)",
+        """CREATE TABLE order_steps (
+            order_id TEXT NOT NULL REFERENCES orders (id), at INTEGER NOT NULL, state TEXT NOT NULL,
+            reason TEXT NOT NULL, detail BLOB NOT NULL)""",
+        "CREATE INDEX order_steps_of_order ON order_steps (order_id)",
+        """CREATE TABLE refusals (
+            market TEXT NOT NULL, delivery_start INTEGER NOT NULL, side TEXT NOT NULL, flow TEXT NOT NULL,
+            guard TEXT NOT NULL, rule TEXT NOT NULL, reason TEXT NOT NULL, text TEXT NOT NULL, count INTEGER NOT NULL,
+            created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, decision BLOB NOT NULL,
+            UNIQUE (market, delivery_start, side, flow, guard, rule, reason))""",
+        "CREATE INDEX refusals_by_time ON refusals (updated_at)",
+    ),
+    (
+        """CREATE TABLE history (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, stored_at INTEGER NOT NULL, at INTEGER NOT NULL,
+            received_at INTEGER NOT NULL, flow TEXT NOT NULL, node TEXT NOT NULL, wire TEXT NOT NULL,
+            source TEXT NOT NULL, key TEXT NOT NULL, origin TEXT NOT NULL, quality TEXT NOT NULL,
+            payload BLOB NOT NULL, fields BLOB NOT NULL)""",
+        "CREATE INDEX history_by_time ON history (at)",
+        "CREATE INDEX history_of_node ON history (flow, node, at)",
+        "CREATE INDEX history_by_age ON history (flow, node, stored_at)",
+        """CREATE TABLE history_keep (
+            flow TEXT NOT NULL, node TEXT NOT NULL, keep_ns INTEGER NOT NULL,
+            PRIMARY KEY (flow, node)) WITHOUT ROWID""",
+        """CREATE TABLE alarms (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, flow TEXT NOT NULL, node TEXT NOT NULL, wire TEXT NOT NULL,
+            key TEXT NOT NULL, identity TEXT NOT NULL, severity TEXT NOT NULL, text TEXT NOT NULL,
+            count INTEGER NOT NULL, first_at INTEGER NOT NULL, last_at INTEGER NOT NULL, acknowledged_at INTEGER,
+            acknowledged_by TEXT NOT NULL, UNIQUE (flow, node, wire, key, identity))""",
+        "CREATE INDEX alarms_by_time ON alarms (last_at)",
+    ),
 )
 """Step n makes version n of the file out of version n - 1. A step that was released is never edited; add one."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import msgspec
+from starlette.requests import Request
 from starlette.responses import Response as Bytes
 
-from flowrunner.http import Response
+from flowrunner.http import Response, refusal
 
 MAX_DEPTH = 100
 """Levels of an answer; what is below is left out, and says so."""
@@ -26,6 +27,16 @@ def answer(response: Response) -> Bytes:
 
 def ok(body: object, status: int = 200) -> Bytes:
     return answer(Response(status=status, body=body))
+
+
+def repeated(request: Request) -> Response | None:
+    """400 where the query has a name twice: which of the two is meant is not for us to guess."""
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name in seen:
+            return refusal(400, "query", f"the query has {name[:64]!r} twice")
+        seen.add(name)
+    return None
 
 
 def encode(body: object) -> bytes:

@@ -1,17 +1,29 @@
-"""``/api/v1``: what runs, what it last saw, what is wrong, and manual entries."""
+"""``/api/v1``: what runs, what it last saw, what is wrong, and manual entries.
+
+To add a route: one ``Endpoint`` in ``endpoints``, with a summary and the type of what it gives (a TypedDict such as
+those of ``flowrunner.shown``, or a Struct). The handler's docstring is its description; ``/api/v1/openapi.json`` and
+the tests that call the API as it is described there follow from the row.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Annotated, Literal, TypedDict
+
+import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response as Bytes
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from flowrunner import shown
 from flowrunner.engine import Engine, Unknown
-from flowrunner.errors import Reject
+from flowrunner.errors import Problem, Reject
 from flowrunner.http import TokenBuckets, parse_json, refusal, retry_after, wrong_media
 from flowrunner.web import body
-from flowrunner.web.answer import answer, ok
+from flowrunner.web.answer import answer, ok, repeated
+from flowrunner.web.endpoint import Endpoint, Query
 from flowrunner.web.guard import Handler, KeyCheck
 
 MAX_BODY = 65_536
@@ -19,27 +31,78 @@ MAX_BODY = 65_536
 ENTRIES_PER_SECOND = 10.0
 """Manual entries of one client: persons type, they do not stream."""
 ENTRY_KEYS = ("values", "reason", "by")
+ENTRIES = "/api/v1/flows/{flow}/nodes/{node}/values"
 MAX_VALUES = 100
 """Values of one entry."""
 
 
-def routes(engine: Engine, key: KeyCheck) -> list[BaseRoute]:
-    """The API's routes, each behind the key."""
-    api = _Api(engine)
-    table: list[tuple[str, str, Handler]] = [
-        ("GET", "/api/v1/flows", api.flows),
-        ("GET", "/api/v1/flows/{flow}", api.flow),
-        ("GET", "/api/v1/flows/{flow}/nodes/{node}", api.node),
-        ("POST", "/api/v1/flows/{flow}/nodes/{node}/values", api.enter),
-        ("GET", "/api/v1/problems", api.problems),
-        ("GET", "/api/v1/config", api.config),
-        ("GET", "/api/v1/dead-letters", api.dead_letters),
+class Entry(msgspec.Struct, forbid_unknown_fields=True):
+    """A manual entry."""
+
+    values: Annotated[
+        dict[Annotated[str, Meta(max_length=64)], float | None],
+        Meta(min_length=1, max_length=MAX_VALUES, description="Field → number; null takes the value back."),
     ]
-    return [Route(path, key.guarded(_known(handle)), methods=[method]) for method, path, handle in table]
+    reason: Annotated[str, Meta(max_length=500, description="For the log.")] = ""
+    by: Annotated[str, Meta(max_length=500, description="Who entered it; the client's address unless told.")] = ""
+
+
+class Entered(TypedDict):
+    """What became of an entry."""
+
+    status: Literal["OK"]
+    accepted: Annotated[shown.MessageShown, Meta(description="The record that the flow took.")]
+
+
+def endpoints(engine: Engine) -> list[Endpoint]:
+    """The API's routes; each is behind the key."""
+    api = _Api(engine)
+    return [
+        Endpoint("GET", "/api/v1/flows", api.flows, "The flows that run", gives=list[shown.FlowLine]),
+        Endpoint(
+            "GET", "/api/v1/flows/{flow}", api.flow, "One flow: its nodes and wires", gives=shown.FlowShown
+        ),
+        Endpoint(
+            "GET", "/api/v1/flows/{flow}/nodes/{node}", api.node, "One node: its state and its newest messages",
+            gives=shown.NodeShown,
+        ),
+        Endpoint(
+            "POST", ENTRIES, api.enter, "Enter values by hand",
+            takes=Entry,
+            max_body=MAX_BODY,
+            gives=Entered,
+            refuses={
+                422: {"value": "The entry or one of its values is wrong; the detail names it."},
+                429: {"too-fast": f"One client enters more than {ENTRIES_PER_SECOND:g} times a second."},
+                503: {"full": "The flow cannot take more now."},
+            },
+        ),
+        Endpoint("GET", "/api/v1/problems", api.problems, "What is wrong in the files", gives=list[Problem]),
+        Endpoint(
+            "GET", "/api/v1/config", api.config, "The flows as they were bound, secrets masked",
+            gives=dict[str, shown.ConfigShown],
+        ),
+        Endpoint(
+            "GET", "/api/v1/dead-letters", api.dead_letters, "Messages that no node could take, newest first",
+            gives=list[shown.DeadLetterShown],
+            query=(Query("flow", "Only those of this flow."),),
+        ),
+    ]  # fmt: skip
+
+
+def routes(rows: Iterable[Endpoint], key: KeyCheck) -> list[BaseRoute]:
+    """What the rows say, behind the key where they say so."""
+    return [
+        Route(row.path, key.guarded(_known(row.handle)) if row.key else row.handle, methods=[row.method])
+        for row in rows
+    ]
 
 
 def _known(handle: Handler) -> Handler:
     async def checked(request: Request) -> ASGIApp:
+        twice = repeated(request)
+        if twice is not None:
+            return answer(twice)
         try:
             return await handle(request)
         except Unknown as error:
@@ -54,25 +117,31 @@ class _Api:
         self.buckets = TokenBuckets(ENTRIES_PER_SECOND)
 
     async def flows(self, request: Request) -> Bytes:
+        """Every flow of this engine, whether it is ready or not."""
         return ok(self.engine.flows())
 
     async def flow(self, request: Request) -> Bytes:
+        """A flow with its nodes, its wires and what of it does not run."""
         return ok(self.engine.flow(request.path_params["flow"]))
 
     async def node(self, request: Request) -> Bytes:
+        """A node with its counters and the newest message of each port."""
         return ok(self.engine.node(request.path_params["flow"], request.path_params["node"]))
 
     async def problems(self, request: Request) -> Bytes:
+        """Findings of the check of the files, sorted by place. Errors are not among them: such a flow does not run."""
         return ok(self.engine.problems)
 
     async def dead_letters(self, request: Request) -> Bytes:
+        """At most 100 messages that a node rejected and whose error port nobody reads."""
         return ok(self.engine.dead_letters(request.query_params.get("flow")))
 
     async def config(self, request: Request) -> Bytes:
+        """Every node's options after substitution, by flow."""
         return ok(self.engine.config())
 
     async def enter(self, request: Request) -> Bytes:
-        """``{"values": {field: number or null}, "reason": text}`` for a manual-in."""
+        """Give a manual-in values: all are taken, or none. They are marked as manual and expire as the node says."""
         client = request.client.host if request.client else ""
         wait = self.buckets.take(client, self.engine.clock.now())
         if wait > 0:

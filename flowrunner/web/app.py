@@ -10,48 +10,29 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response as Bytes
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from flowrunner import http
 from flowrunner.engine import Engine
 from flowrunner.http import refusal, retry_after
-from flowrunner.web import api, body
-from flowrunner.web.answer import answer, ok
+from flowrunner.web import api, body, health, orders, records
+from flowrunner.web.answer import answer, repeated
 from flowrunner.web.guard import Guard, KeyCheck
+from flowrunner.web.openapi import description
 
 
 def make_app(engine: Engine, *, key: str, hosts: Iterable[str]) -> Starlette:
-    """``key`` guards the API and the metrics; "" (loopback only) leaves them open."""
+    """``key`` guards the API, its description and the metrics; "" (loopback only) leaves them open."""
     check = KeyCheck(key, engine.clock)
-
-    async def live(request: Request) -> Bytes:
-        return ok({"status": "live"})
-
-    async def ready(request: Request) -> Bytes:
-        waiting = engine.not_ready()
-        if not waiting:
-            return ok({"status": "ready"})
-        nodes = [{"node": address, "state": state} for address, state in waiting.items()]
-        return ok({"status": "not ready", "nodes": nodes}, status=503)
-
-    async def metrics(request: Request) -> Bytes:
-        from flowrunner.web import metrics as page  # late: nobody else needs it, and start-up is dear
-
-        text, media = page.text(engine)
-        return Bytes(text, media_type=media)
+    rows = [*health.endpoints(engine), *api.endpoints(engine), *orders.endpoints(engine), *records.endpoints(engine)]
+    rows.append(description(engine, rows, locked=bool(key)))
 
     async def flow_route(scope: Scope, receive: Receive, send: Send) -> None:
         response = await _flow_route(engine, Request(scope, receive))
         await response(scope, receive, send)
 
     app = Starlette(
-        routes=[
-            Route("/health/live", live),
-            Route("/health/ready", ready),
-            Route("/metrics", check.guarded(metrics)),
-            *api.routes(engine, check),
-        ],
+        routes=api.routes(rows, check),
         middleware=[Middleware(Guard, hosts=hosts)],
         exception_handlers={HTTPException: _plain, Exception: _defect},
     )
@@ -65,6 +46,9 @@ async def _flow_route(engine: Engine, request: Request) -> Bytes:
     route = engine.routes.get(("GET" if request.method == "HEAD" else request.method, path))
     if route is None:
         return _no_route(engine, path)
+    twice = repeated(request)
+    if twice is not None:
+        return answer(twice)
     raw = b"" if route.method == "GET" else await body.read(request, route.max_body)
     asked = http.Request(
         method=request.method,

@@ -14,6 +14,8 @@ import paho.mqtt.publish
 
 from flowrunner.clock import LiveClock, ScaledClock
 from flowrunner.engine import Engine
+from flowrunner.exchange.simulator import Exchange
+from flowrunner.exchange.simulator.server import ExchangeServer
 from flowrunner.graph import check_flows
 from flowrunner.message import Message
 from flowrunner.registry import Registry
@@ -94,10 +96,17 @@ class Living:
 async def living(
     folder: Path, *, text: str = "", environment: Mapping[str, str] | None = None, speed: float = 1.0
 ) -> AsyncIterator[Living]:
-    """Run ``text`` (bess.yaml unless told) with its state in ``folder``, flow time ``speed`` times as fast as ours."""
-    checked = check_flows({"flow.yaml": text or BESS.read_text("utf-8")}, environment or {}, Registry())
-    assert checked.graph is not None, checked.problems
+    """Run ``text`` (bess.yaml unless told) with its state in ``folder``, flow time ``speed`` times as fast as ours.
+
+    bess.yaml meets a simulated exchange, where ``environment`` names no other.
+    """
     clock = LiveClock() if speed == 1.0 else ScaledClock(time.time_ns(), speed)
+    market = Exchange(clock.now, lambda market, at: 90.0, markets=["epex_at"])
+    exchange = ExchangeServer(market, "key-of-the-exchange")
+    await exchange.start()
+    found = {"EXCHANGE_URL": exchange.url, "EXCHANGE_API_KEY": "key-of-the-exchange", **(environment or {})}
+    checked = check_flows({"flow.yaml": text or BESS.read_text("utf-8")}, found, Registry())
+    assert checked.graph is not None, checked.problems
     store = Store.open(folder)
     try:
         engine = Engine(checked, store=store, clock=clock)
@@ -113,6 +122,7 @@ async def living(
                 await engine.stop()
     finally:
         await store.close()
+        await exchange.stop()
 
 
 async def publish(port: int, topic: str, payload: str | bytes, *, qos: int = 1, retain: bool = False) -> None:

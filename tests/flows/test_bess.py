@@ -21,7 +21,7 @@ GOOD = {"soc_percent": 55.0, "active_power_mw": 1.0, "temperature_c": 25.0}
 
 
 def play(story: Any, **run: Any) -> Any:
-    return run_flow(BESS, story, environment=EVERYTHING, stubs=["modbus", "mqtt"], **run)
+    return run_flow(BESS, story, environment=EVERYTHING, stubs=["modbus", "mqtt", "price", "mirror"], **run)
 
 
 async def rest(rig: Rig, **values: JSON) -> int:
@@ -274,18 +274,17 @@ def test_heat_is_remembered_over_a_restart() -> None:
     play(after, store=store, start="2025-01-25T02:01:00+01:00")
 
 
-def test_each_edge_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_beginning_of_trouble_is_an_alarm(caplog: pytest.LogCaptureFixture) -> None:
     async def story(rig: Rig) -> None:
         for power in (4, 6, 7, 4, 4):
             await rest(rig, active_power_mw=power)
             await rig.advance("1s")
 
-    with caplog.at_level(logging.INFO, logger="flowrunner.log"):
+    with caplog.at_level(logging.INFO, logger="flowrunner.alarm"):
         play(story)
-    found = [one.getMessage() for one in caplog.records if one.name == "flowrunner.log"]
-    assert [line.partition(": ")[2] for line in found] == [
-        "overheated: unknown, power limit: above (? °C, 6 MW)",
-        "overheated: unknown, power limit: clear (? °C, 4 MW)",
+    found = [one.getMessage() for one in caplog.records if one.name == "flowrunner.alarm"]
+    assert [line for line in found if "power-limit" in line] == [
+        "bess/alarms: power-limit.above: active_power_mw 6 MW, overheated unknown, power_limit above"
     ]
 
 
@@ -306,4 +305,4 @@ def test_by_default_only_rest_and_the_person_are_there() -> None:
         assert rig.payloads("telemetry") == [{"soc_percent": 75.5}]
         assert set(rig.engine.graph.disabled) == {"bess/modbus", "bess/modbus-units", "bess/mqtt"}
 
-    run_flow(BESS, story)
+    run_flow(BESS, story, stubs=["price", "mirror"])

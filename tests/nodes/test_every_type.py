@@ -31,8 +31,12 @@ from tests.peers.mosquitto import Mosquitto
 CLOSED = 1
 """A port of this machine where nobody listens."""
 SAMPLES: dict[str, dict[str, Any]] = {
+    "alarm-out": {"severity": "critical", "text": "{x} is too much"},
+    "compute": {"fields": {"total": "x + y", "high": "x > 3", "minutes": "age(x) / 60"}},
+    "exchange-out": {"send": "telemetry", "url": f"http://127.0.0.1:{CLOSED}", "timeout": "1s"},
     "filter": {"when": "x > 1 and y != 3"},
     "http-in": {"route": "POST /x", "body": {"x": {"min": -100}, "s": {"type": "text"}}},
+    "http-poll": {"url": f"http://127.0.0.1:{CLOSED}/now", "fields": {"x": {"path": "data.0.x", "unit": "MW"}}},
     "http-response": {"status": 201, "headers": {"x-value": "{x}"}, "body": "{x}"},
     "inject": {"every": "1s", "payload": {"x": 1}},
     "log": {"text": "{x} {payload}"},
@@ -41,12 +45,27 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "modbus-in": {"host": "127.0.0.1", "port": CLOSED, "registers": {"x": {"address": 0, "type": "float32"}}},
     "mqtt-in": {"broker": f"mqtt://127.0.0.1:{CLOSED}", "topics": {"a/+": {"field": "x", "unit": "MW"}}},
     "mqtt-out": {"broker": f"mqtt://127.0.0.1:{CLOSED}", "topic": "out/{key}"},
+    "price-in": {"source": "csv", "file": "prices.csv"},
+    "risk-guard": {"max_age": {"a": "90s"}, "max_orders": {"per_day": 48}, "price": {"min": -500, "max": 4000}},
+    "rule": {
+        "when": ["x > 0", "y != 3"],
+        "then": {"side": "BUY", "quantity_mwh": "x / 10", "limit_price_eur_mwh": 5},
+        "cooldown": "1s",
+    },
     "scale": {"fields": {"x": {"factor": 2, "min": -100, "max": 100, "round": 3}}},
     "select": {"fields": {"new": "x"}},
+    "store-out": {"keep": "90d"},
+    "switch": {"cases": {"high": "x > 3", "odd": "y in [1, 3]"}, "first": False},
     "threshold": {"field": "x", "above": 5, "clear_below": 3, "clear_after": "5s"},
 }
-PEERS = {"modbus-in", "mqtt-in", "mqtt-out"}
+PEERS = {"exchange-out", "http-poll", "modbus-in", "mqtt-in", "mqtt-out"}
 """Types with sockets: there are none in virtual time."""
+ORDINARY: dict[str, Any] = {"x": 1, "y": 2}
+FEED: dict[str, dict[str, Any]] = {
+    "exchange-out": {**ORDINARY, "soc_percent": 50, "active_power_mw": 0, "temperature_c": 20},
+    "risk-guard": {**ORDINARY, "side": "BUY", "quantity_mwh": 1, "limit_price_eur_mwh": 5},
+}
+"""What comes in where two ordinary fields are not enough."""
 REGISTRY = Registry()
 TYPES = REGISTRY.names
 HERE = [name for name in TYPES if name not in PEERS]
@@ -61,8 +80,9 @@ def flow(name: str, options: dict[str, Any]) -> str:
     """``it`` is the node in question, each option on a line of its own; ``a`` feeds it, ``bad`` has its errors."""
     lines = [
         "flow: t",
+        "market: {name: m, slot: 15min, gate_closure: 5min}",
         "nodes:",
-        "  a: {type: inject, every: 1000d, payload: {x: 1, y: 2}}",
+        f"  a: {{type: inject, every: 1000d, payload: {json.dumps(FEED.get(name, ORDINARY))}}}",
         "  bad: {type: merge, from: it.error}",
         "  it:",
         f"    type: {name}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx2
 
+from flowrunner.clock import LiveClock, ScaledClock
 from flowrunner.engine import Engine
 from flowrunner.graph import check_flows
 from flowrunner.message import Message
@@ -95,11 +97,13 @@ async def site(
     nodes: Sequence[Path] = (),
     request_s: float = 30.0,
     host: str = "127.0.0.1",
+    speed: float = 1.0,
 ) -> AsyncIterator[Site]:
     environment = environment or {}
     checked = check_flows({"site.yaml": text}, environment, Registry(nodes))
     assert checked.graph is not None, "\n".join(map(str, checked.problems))
-    engine = Engine(checked, store=Store.open(None))
+    clock = LiveClock() if speed == 1.0 else ScaledClock(time.time_ns(), speed)
+    engine = Engine(checked, store=Store.open(None), clock=clock)
     server = Server(engine, listen(host, 0), environment, host, request_s=request_s)
     base = f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
     try:

@@ -74,6 +74,7 @@ async def test_the_units_of_the_file_travel_with_the_values(web: Site) -> None:
         ('{"soc_percent": -Infinity}', [("soc_percent", "soc_percent must be a finite number")]),
         ('{"soc_percent": 1e999}', [("soc_percent", "soc_percent must be a finite number")]),
         ('{"count": 1.5}', [("count", "count must be an integer")]),
+        ('{"count": 1e300}', [("count", "count must be an integer")]),
         ('{"count": true}', [("count", "count must be an integer")]),
         ('{"count": 18446744073709551616}', [("count", "count must be an integer")]),
         ('{"name": 7}', [("name", "name must be a text")]),

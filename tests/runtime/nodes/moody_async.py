@@ -23,7 +23,7 @@ class MoodyAsync(Node):
 
     options: Options
     ports = ("out", "side")
-    side_effect: Literal["none", "idempotent", "at_most_once"] = "none"  # type: ignore[misc]  # set by some tests
+    side_effect: Literal["none", "idempotent", "at_most_once"] = "none"
 
     async def open(self, ctx: Context) -> None:
         if not hasattr(self, "left"):

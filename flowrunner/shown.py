@@ -1,0 +1,133 @@
+"""The types of what ``views`` makes: how flows, nodes and messages look to who asks from outside."""
+
+from __future__ import annotations
+
+from typing import Annotated, NotRequired, TypedDict
+
+from msgspec import Meta
+
+from flowrunner.message import JSON, Origin, Quality
+from flowrunner.runtime.counters import NodeState
+
+Time = Annotated[
+    str,
+    Meta(
+        description="ISO 8601, UTC, with milliseconds.",
+        examples=["2025-01-25T20:30:00.000Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+Age = Annotated[float, Meta(ge=0, description="Seconds since it was true or since it came in, whichever is more.")]
+Count = Annotated[int, Meta(ge=0)]
+Counts = dict[str, Count]
+
+
+class FieldShown(TypedDict):
+    """What is known of one field of a record beside its value."""
+
+    at: Time
+    age_s: Age
+    source: Annotated[str, Meta(description="The node that brought the value in.")]
+    origin: Origin
+    quality: Quality
+    stale: Annotated[bool, Meta(description="Whether the value must not be used; the reason says why.")]
+    unit: NotRequired[str]
+    valid_from: NotRequired[Time]
+    valid_until: NotRequired[Time]
+    reason: NotRequired[str]
+
+
+class MessageShown(TypedDict):
+    """A message with its lineage."""
+
+    payload: Annotated[JSON, Meta(description="Any JSON; a record is an object of field and value.")]
+    at: Time
+    source: str
+    origin: Origin
+    quality: Quality
+    key: Annotated[str, Meta(description='The site or device that it is about; "" where there is only one.')]
+    age_s: Age
+    lineage: Annotated[str, Meta(description="The way it took: where it began, and the nodes it came through.")]
+    fields: Annotated[dict[str, FieldShown], Meta(description="Of a record: what is known of each field.")]
+
+
+class NodeShown(TypedDict):
+    """A node with its counters and the newest message of each port."""
+
+    flow: str
+    id: str
+    type: str
+    file: str
+    line: Annotated[int, Meta(ge=1)]
+    state: NodeState
+    connected: Annotated[bool | None, Meta(description="Whether its peer is there; null: it has none.")]
+    received: Count
+    sent: Count
+    errors: Annotated[Counts, Meta(description="Errors by code.")]
+    dropped: Annotated[Counts, Meta(description="Messages that were left out, by reason.")]
+    inbox: Annotated[int, Meta(ge=0, description="Messages that wait.")]
+    restarts: Count
+    last_error: str | None
+    last_error_at: Time | None
+    last: Annotated[dict[str, MessageShown], Meta(description="The newest message of each port.")]
+
+
+class FlowLine(TypedDict):
+    """A flow in a list of flows."""
+
+    flow: str
+    title: Annotated[str | dict[str, str] | None, Meta(description="A text, or one per language.")]
+    file: str
+    nodes: Annotated[int, Meta(ge=0, description="How many run.")]
+    ready: Annotated[bool, Meta(description="Whether every node runs and has its peer.")]
+    digest: Annotated[str, Meta(description="Hash of the file's text.")]
+
+
+class NodeLine(TypedDict):
+    """A node in a flow."""
+
+    id: str
+    type: str
+    line: Annotated[int, Meta(ge=1)]
+    state: NodeState
+    connected: bool | None
+    ports: list[str]
+
+
+WireShown = TypedDict("WireShown", {"from": str, "port": str, "to": str})
+WireShown.__doc__ = "A wire: from a node's port to another node."
+
+
+class FlowShown(TypedDict):
+    """A flow with its nodes, its wires and what of it does not run."""
+
+    flow: str
+    title: Annotated[str | dict[str, str] | None, Meta(description="A text, or one per language.")]
+    file: str
+    ready: bool
+    digest: str
+    timezone: str
+    vars: dict[str, JSON]
+    disabled: Annotated[dict[str, str], Meta(description="Nodes that do not run, and why.")]
+    nodes: list[NodeLine]
+    wires: list[WireShown]
+
+
+class ConfigShown(TypedDict):
+    """A flow as it was bound from its file."""
+
+    file: str
+    timezone: str
+    vars: dict[str, JSON]
+    nodes: Annotated[dict[str, dict[str, JSON]], Meta(description="Every node's options; secrets are masked.")]
+
+
+class DeadLetterShown(TypedDict):
+    """A rejected message as it was kept."""
+
+    at: Time
+    flow: str
+    node: str
+    code: str
+    reason: str
+    message: Annotated[JSON, Meta(description="The message as the node had it.")]

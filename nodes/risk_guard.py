@@ -1,0 +1,202 @@
+"""risk-guard: of many intents at most one order for each market, delivery slot and side, and only a safe one."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from flowrunner.market import day_of
+from flowrunner.message import JSON, Message
+from flowrunner.node import Context, Fault, Node, NodeOptions
+from flowrunner.orders import (
+    INTENT_FIELDS,
+    ORDER_SHAPE,
+    Book,
+    Energy,
+    Held,
+    Intent,
+    MaxOrders,
+    Order,
+    PriceRange,
+    Reading,
+    Reduction,
+    Refusal,
+    limits,
+    read_intent,
+)
+from flowrunner.schema import FieldName, OriginName, VerdictName
+from flowrunner.shape import Shape
+from flowrunner.units import Duration, iso
+
+SOC = "soc_percent"
+Positive = Annotated[float, Meta(gt=0)]
+BLOCKED = Shape(
+    {"market": "text", "delivery_start": "text", "side": "text", "rule": "text", "reason": "text", "text": "text",
+     "quantity_mwh": "number", "limit_price_eur_mwh": "number"}
+)  # fmt: skip
+
+
+class RiskGuard(Node):
+    """Let an intent become an order when every check is passed; say why where it does not.
+
+    The order is for the market's next delivery slot whose gate is open. Its identity is market, slot and side: the
+    first intent decides, a repeat is counted and dropped. The decision is in the journal, on the disk, before it
+    leaves by ``out``. What is refused leaves by ``blocked``, once per rule, slot and reason.
+
+    Nothing is guessed: a value that is missing, stale, uncertain or bad blocks, and so does a threshold that is not
+    clear. Prices are never moved; a quantity is reduced only by ``limit_while``. Counts come from the journal, for
+    the market, whatever flow the orders came from.
+    """
+
+    example = """
+        site:
+          type: manual-in
+          fields: {soc_percent: {min: 0, max: 100}, temperature_c: {}, price_eur_mwh: {}}
+        overheated: {type: threshold, from: site, field: temperature_c, above: 40}
+        buy:
+          type: rule
+          from: overheated
+          when: [soc_percent < 30, price_eur_mwh <= 60]
+          then: {side: BUY, quantity_mwh: 1.0, limit_price_eur_mwh: price_eur_mwh}
+        guard:
+          type: risk-guard
+          from: buy
+          stop_while: [overheated]
+          max_age: {site: 90s}
+          max_orders: {per_slot: 1, per_day: 48}
+          price: {min: -500, max: 4000}
+          energy: {capacity_mwh: 10, min_soc: 5, max_soc: 95, efficiency: 0.9}
+          manual: allow
+        orders: {type: log, from: [guard, guard.blocked]}
+    """
+
+    class Options(NodeOptions):
+        stop_while: Annotated[
+            list[VerdictName], Meta(description="Thresholds: no order unless their verdict is clear.")
+        ] = []
+        limit_while: Annotated[
+            dict[VerdictName, Reduction], Meta(description="Thresholds: smaller orders unless their verdict is clear.")
+        ] = {}
+        max_age: Annotated[
+            dict[OriginName, Duration],
+            Meta(description="Node → how old its values may be; of a value with an interval, its last fetch."),
+        ] = {}
+        max_orders: Annotated[MaxOrders | None, Meta(description="How many orders there may be.")] = None
+        price: Annotated[PriceRange | None, Meta(description="Limit prices that are allowed, EUR/MWh.")] = None
+        max_quantity_mwh: Annotated[Positive | None, Meta(description="Largest order.")] = None
+        max_value_eur: Annotated[Positive | None, Meta(description="Largest price times quantity.")] = None
+        max_position_mwh: Annotated[
+            Positive | None, Meta(description="Largest bought minus sold energy of a delivery day, either way.")
+        ] = None
+        energy: Annotated[Energy | None, Meta(description="The battery that orders must fit into.")] = None
+        soc_field: Annotated[FieldName | None, Meta(description="State of charge in %, where it has another name.")] = (
+            None
+        )
+        manual: Annotated[
+            Literal["block", "allow"], Meta(description="Whether records with values that a person typed may trade.")
+        ] = "block"
+
+    options: Options
+    ports = ("out", "blocked")
+    needs_market = True
+
+    def check(self) -> Iterator[Fault]:
+        o = self.options
+        if o.price is not None and o.price.min > o.price.max:
+            yield Fault("price.min", f"min {o.price.min:g} is above max {o.price.max:g}: no order would pass")
+        if o.energy is not None and o.energy.min_soc >= o.energy.max_soc:
+            yield Fault("energy.min_soc", f"min_soc {o.energy.min_soc:g} is not below max_soc {o.energy.max_soc:g}")
+        for name in o.limit_while:
+            if name in o.stop_while:
+                yield Fault(f"limit_while.{name}", f"{name!r} stops all orders already", "keep it in one of the two")
+        if o.energy is None and o.soc_field is not None:
+            yield Fault("soc_field", "there is no 'energy' that it could serve")
+
+    def emits(self, incoming: Shape) -> dict[str, Shape]:
+        missing = [name for name in INTENT_FIELDS[:2] if name not in incoming.fields]
+        if missing and not incoming.open:
+            raise ValueError(f"what comes in is no intent: it has no field {missing[0]!r}; read from a rule")
+        soc = self.options.soc_field or SOC
+        if self.options.energy is not None and soc not in incoming.fields and not incoming.open:
+            raise ValueError(f"'energy' needs the state of charge, and no field {soc!r} comes in; name it by soc_field")
+        return {"out": ORDER_SHAPE, "blocked": BLOCKED}
+
+    async def open(self, ctx: Context) -> None:
+        self.soc = self.options.soc_field or SOC
+        verdicts = (*self.options.stop_while, *self.options.limit_while)
+        self.verdicts = {name: name.rpartition("/")[2].replace("-", "_") for name in verdicts}
+        self.max_age: dict[str, Duration] = {}
+        for name, age in self.options.max_age.items():
+            for field in ctx.about[name].fields:  # of two limits for one field the shorter counts
+                self.max_age[field] = min(age, self.max_age.get(field, age))
+
+    async def process(self, message: Message, ctx: Context) -> dict[str, Message] | None:
+        now = ctx.now()
+        assert ctx.market is not None  # noqa: S101  (needs_market)
+        intent = read_intent(message, ctx.market, now)
+        o = self.options
+        reading = Reading(message, now, ctx.trouble, self.verdicts, self.soc if o.energy else None)
+        stop = next(reading.refusals(intent.slot, o.stop_while, self.max_age, by_hand=o.manual == "allow"), None)
+        quantity, limited_by = reading.reduced(intent.quantity_mwh, o.limit_while)
+        intent = msgspec.structs.replace(intent, quantity_mwh=quantity)
+        asked = float(message.payload["quantity_mwh"])
+        decision = {**reading.decision(), "flow_digest": ctx.flow_digest}
+        today, delivery_day = day_of(now, ctx.zone), day_of(intent.slot.start, ctx.zone)
+
+        def decide(book: Book) -> Order | Refusal | None:
+            """None: nothing new. All of it in one transaction, so that no other decision comes between."""
+            if book.find(intent.id) is not None:
+                return None
+            refusal = stop
+            if refusal is None:
+                held = book.held(intent, now, today, delivery_day, reading.measured_at)
+                refusal = next(self._limits(intent, held, reading), None)
+            if refusal is not None:
+                news = book.refuse(intent, refusal, now, ctx.flow, self.id, decision)
+                return refusal if news else None
+            order = Order(
+                id=intent.id, market=intent.market, delivery_start=intent.slot.start, delivery_end=intent.slot.end,
+                side=intent.side, quantity_mwh=intent.quantity_mwh, requested_mwh=asked, limited_by=limited_by,
+                limit_price_eur_mwh=intent.limit_price_eur_mwh, order_type=intent.order_type,
+                time_in_force=intent.time_in_force, flow=ctx.flow, guard=self.id, rule=intent.rule, state="intent",
+                mode="", created_at=now, updated_at=now,
+            )  # fmt: skip
+            return book.add(order, decision)
+
+        outcome = await ctx.journal.decide(decide)
+        if outcome is None:
+            ctx.drop("repeat")
+            return None
+        if isinstance(outcome, Refusal):
+            return {"blocked": message.derive(_blocked(intent, outcome), fields=None, meta=None)}
+        return {"out": message.derive(outcome.record(), fields=None, meta=None)}
+
+    def _limits(self, intent: Intent, held: Held, reading: Reading) -> Iterator[Refusal]:
+        """The checks of the order itself, with what the journal says."""
+        o = self.options
+        found = (
+            limits.unknown(held),
+            limits.opposite(intent, held),
+            limits.counts(o.max_orders, held) if o.max_orders else None,
+            limits.price(intent, o.price),
+            limits.quantity(intent, o.max_quantity_mwh),
+            limits.value(intent, o.max_value_eur),
+            limits.position(intent, o.max_position_mwh, held),
+            limits.energy(intent, o.energy, reading.soc, reading.measured_at, held),
+        )
+        return (one for one in found if one is not None)
+
+
+def _blocked(intent: Intent, refusal: Refusal) -> dict[str, JSON]:
+    begin = iso(intent.slot.start)
+    return {
+        "market": intent.market,
+        "delivery_start": begin,
+        "side": intent.side,
+        "rule": intent.rule,
+        "reason": refusal.reason,
+        "text": f"{intent.rule}: {intent.side} {intent.quantity_mwh:g} MWh for {begin}: {refusal.text}",
+        "quantity_mwh": intent.quantity_mwh,
+        "limit_price_eur_mwh": intent.limit_price_eur_mwh,
+    }
