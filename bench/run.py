@@ -32,6 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BESS = ROOT / "flows" / "bess.yaml"
 PROGRAM = [sys.executable, "-m", "flowrunner"]
 MESSAGES = 100_000
+SETTLE_S, MEASURED_S = 3.0, 10.0
+"""Seconds before CPU is measured, and for which."""
 
 CHAIN = """
 flow: chain
@@ -93,11 +95,71 @@ def first_answer() -> tuple[float, float]:
 
 
 def _port_of(process: subprocess.Popen[str]) -> int:
+    ready = _until(process, "ready on http://127.0.0.1:")
+    return int(ready.removeprefix("ready on http://127.0.0.1:").partition(";")[0])
+
+
+def first_record() -> float:
+    """``./x run`` from start to the first merged record of the simulated battery (s)."""
+    began = time.perf_counter()
+    command = [str(ROOT / "x"), "run", "--port", "0", "--log", "json"]
+    with tempfile.TemporaryFile("w+") as lines:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=lines, text=True)
+        try:
+            port = _port_of(process)
+            while True:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/bess/status") as answer:
+                    if json.load(answer)["status"] == "online":
+                        return time.perf_counter() - began
+                time.sleep(0.002)
+        finally:
+            process.terminate()
+            process.communicate(timeout=20)
+
+
+def cpu_at_one_hertz() -> float:
+    """CPU of ``flows/bess.yaml`` in % of one core over ten seconds: Modbus polled once a second, MQTT, prices and
+    orders beside it. The simulated world runs in a process of its own."""
+    ports = ["--modbus-port", "0", "--exchange-port", "0", "--mqtt-port", "0", "--log", "json"]
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "world.env").open("w+") as places:
+        world = subprocess.Popen([*PROGRAM, "simulate", *ports], stdout=places, stderr=subprocess.PIPE, text=True)
+        try:
+            _until(world, "ready")
+            arguments = ["run", str(BESS), "--port", "0", "--log", "json", "--data", folder, "--env-file", places.name]
+            environment = os.environ | {"BESS_UPDATE_INTERVAL": "1"}
+            flow = subprocess.Popen([*PROGRAM, *arguments], stderr=subprocess.PIPE, text=True, env=environment)
+            try:
+                port = _port_of(flow)
+                time.sleep(SETTLE_S)
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/bess/status") as answer:
+                    if json.load(answer)["fields"]["soc_percent"]["source"] != "modbus":
+                        raise SystemExit("the flow does not hear the simulated battery")
+                began = _cpu_s(flow.pid)
+                time.sleep(MEASURED_S)
+                return (_cpu_s(flow.pid) - began) / MEASURED_S * 100
+            finally:
+                flow.terminate()
+                flow.communicate(timeout=20)
+        finally:
+            world.terminate()
+            world.communicate(timeout=20)
+
+
+def _until(process: subprocess.Popen[str], beginning: str) -> str:
+    """The first message of its log that begins so."""
     for line in process.stderr or ():
-        message = json.loads(line)["message"]
-        if "http://127.0.0.1:" in message:
-            return int(message.split("http://127.0.0.1:")[1].split("/")[0].split()[0])
-    raise SystemExit(f"the program ended with {process.wait()} before it listened")
+        if not line.startswith("{"):
+            continue  # x, which sets something up first
+        message: str = json.loads(line)["message"]
+        if message.startswith(beginning):
+            return message
+    raise SystemExit(f"the program ended with {process.wait()} before it was ready")
+
+
+def _cpu_s(process: int) -> float:
+    """User and system time by /proc (Linux)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory_mb(process: int) -> float:
@@ -159,7 +221,9 @@ def main() -> None:
             statistics.median(one[0] for one in answers) * 1000,
             "ms",
         ),
-        "its memory then": (statistics.median(one[1] for one in answers), "MB"),
+        "./x run, to the first merged record": (median(first_record, options.runs) * 1000, "ms"),
+        "CPU of the flow at 1 Hz (of one core)": (median(cpu_at_one_hertz, min(options.runs, 3)), "%"),
+        "its memory at the first answer": (statistics.median(one[1] for one in answers), "MB"),
         "validation of a file with 1,000 nodes, in process": (
             median(lambda: seconds(check), options.runs) * 1000,
             "ms",

@@ -42,7 +42,7 @@ from flowrunner.terminal.rate import Rate, rate_text
 from flowrunner.terminal.region import Region
 from flowrunner.terminal.rows import Row, chosen, row
 from flowrunner.terminal.values import age_text, message_pieces, plain
-from flowrunner.units import SECOND, parse_instant
+from flowrunner.units import SECOND, iso, parse_instant
 from tests.peers.program import GOOD
 from tests.peers.terminal import OnTerminal, Screen
 
@@ -464,6 +464,10 @@ def info(**changes: Any) -> FieldInfo:
         (message({"a": 1, "b": 2}, fields={"a": info(origin="manual"), "b": info()}), "a 1 manual, b 2"),
         (message({"a": 1, "b": 2}, fields={"a": info(valid_until=NOW), "b": info(valid_until=NOW)}), "stale: a 1, b 2"),
         (message({"a": 1}, fields={"a": info(valid_until=NOW)}), "a 1 stale"),
+        (
+            message({"a": 1}, fields={"a": info(valid_from=NOW + 900 * SECOND, valid_until=NOW + 1800 * SECOND)}),
+            f"a 1 from {iso(NOW + 900 * SECOND)[11:16]}Z",
+        ),
         (message({"a": 1, "b": 2}, quality="uncertain"), "uncertain: a 1, b 2"),
         (message(1, origin="simulated"), "simulated: 1"),
         (message({"verdict": "clear", "a": 1}), "a 1, verdict clear"),

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias
 
-from flowrunner.message import JSON, FieldInfo, Instant, Message
-from flowrunner.units import DURATION_UNITS
+from flowrunner.message import JSON, NOT_YET, FieldInfo, Instant, Message
+from flowrunner.units import DURATION_UNITS, iso
 
 Tone = Literal["", "good", "quiet", "warning", "bad", "strong"]
 """What a piece of text means; the painter knows the colours."""
@@ -68,6 +68,8 @@ def value_text(value: JSON, mask: Mask) -> str:
 def mark(info: FieldInfo, now: Instant) -> Piece:
     """What must be known of a value before it is believed; ``""`` when there is nothing."""
     trouble = info.trouble(now)
+    if trouble == NOT_YET and info.valid_from is not None:
+        return f"from {iso(info.valid_from)[11:16]}Z", "quiet"  # the price of a delivery to come
     if trouble:
         return trouble, "bad" if trouble == "bad" else "warning"
     return ("", "") if info.origin == "automatic" else (info.origin, "strong")
