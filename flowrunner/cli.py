@@ -150,8 +150,8 @@ def _speed(text: str) -> float:
         speed = float(text)
     except ValueError:
         speed = 0.0
-    if not 0.01 <= speed <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a speed (0.01 to 10000; 60: an hour takes a minute)")
+    if not 0.01 <= speed <= 1000:  # beyond, values are older than their limits before a machine has judged them
+        raise argparse.ArgumentTypeError(f"{text!r} is not a speed (0.01 to 1000; 60: an hour takes a minute)")
     return speed
 
 

@@ -50,6 +50,8 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
     valid_from: Instant | None = None
     valid_until: Instant | None = None
     unit: str | None = None
+    judge: str = ""
+    """Of a verdict: the address of the threshold that gave it. Whoever makes a field anew leaves it empty."""
 
     def age_ns(self, now: Instant) -> int:
         """How old the value is: the worse of event time and arrival, never negative."""

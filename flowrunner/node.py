@@ -182,8 +182,9 @@ class Context(Protocol):
     def drop(self, reason: str) -> None:
         """Count a message that the node leaves out on purpose."""
 
-    def connected(self, state: bool, reason: str = "") -> None:
-        """Tell whether the peer is there; the page and ``/health/ready`` say so."""
+    def connected(self, state: bool, reason: str = "", code: str = "not-connected") -> None:
+        """Tell whether the peer is there; the page and ``/health/ready`` say so. With a ``reason`` the beginning of
+        an outage leaves by the error port, once, with this ``code``."""
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
         """A connection shared by key (one broker, one device); released when the last node closes."""
@@ -244,9 +245,9 @@ class Node:
         """Things that only one node may have: ``route:POST /x``, ``port:502``, ``file:out.csv``. Pure."""
         return ()
 
-    def feeders(self) -> Iterable[str]:
-        """The only types whose ``out`` it may read. Pure. None named: any node, any port."""
-        return ()
+    def refuses(self, source: Node, port: str) -> Fault | None:
+        """Why it must not read from that node's port; None where it may. Pure."""
+        return None
 
     def emits(self, incoming: Shape) -> Shape | Mapping[str, Shape]:
         """What comes out, by port or the same for every port. Pure. By default, what came in."""

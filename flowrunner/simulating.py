@@ -118,7 +118,7 @@ def _described(world: World, start: Opening, zone: ZoneInfo, speed: float) -> It
         why = "cheap, and the battery nearly empty: expect the flow to buy" if start.side == "BUY" else (
             "dear, and the battery nearly full: expect the flow to sell"
         )  # fmt: skip
-        yield f"from {begin:%H:%M} a MWh costs {start.eur_mwh:g} EUR, that is {why} within seconds"
+        yield f"from {begin:%H:%M} a MWh costs {start.eur_mwh:g} EUR, that is {why} soon"
 
 
 def _where(world: World) -> str:
@@ -148,7 +148,9 @@ def _tips(world: World, data: Path) -> Callable[[str], Iterator[str]]:
 def _faults(world: World) -> Iterator[str]:
     control, key = f"{world.places.exchange}/world", "" if world.places.is_loopback else "-H 'X-API-KEY: …' "
     body = """-H 'Content-Type: application/json' -d '{"fault": "drop"}'"""
-    yield f"try: curl {key}{body} {control}/faults  (the line to the battery breaks)"
+    yield f"try: curl {key}{body} {control}/faults  (the line to the battery breaks, and the sensor's values count)"
+    hot = """-H 'Content-Type: application/json' -d '{"temperature_c": 45}'"""
+    yield f"then: curl {key}{hot} {control}/battery  (it is too hot: an alarm, and no order until it has cooled down)"
     yield f"then: curl {key}-X DELETE {control}/faults  (all is well again); other faults: curl {key}{control}"
 
 

@@ -19,7 +19,9 @@ def data_folder(given: Path | None, here: Path = Path()) -> Path:
         return given
     found = [one for one in (here / "flows" / DATA_FOLDER, here / DATA_FOLDER) if (one / FILE_NAME).is_file()]
     if not found:
-        raise UsageError("no data folder is here or in flows/; name the one of the engine with --data DIR")
+        raise UsageError(
+            "no data folder is here or in flows/; name the one of the engine with --data DIR (its log says where it is)"
+        )
     return found[0]
 
 

@@ -89,7 +89,7 @@ class AlarmOut(Node):
             del self.last[next(iter(self.last))]
         about = f"{ctx.input}{f' ({message.key})' if message.key else ''}"
         level = LEVELS[self.options.severity]
-        if before is None or now - before > SAME_OCCURRENCE:
+        if before is None or abs(now - before) > SAME_OCCURRENCE:  # ahead: of a clock that was set back
             node = f"{ctx.flow}/{self.id}"
             logger.log(level, "%s: %s: %s", node, about, text, extra={"node": node})
         else:  # limited by what comes before the text

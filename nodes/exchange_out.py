@@ -8,9 +8,9 @@ from msgspec import Meta
 
 from flowrunner.errors import Reject
 from flowrunner.exchange import TELEMETRY, Outcome, Phoenyra
-from flowrunner.fields import is_number
+from flowrunner.fields import is_number, room_for_key
 from flowrunner.httpclient import check_url, header_fault, is_loopback, shared_client
-from flowrunner.message import Instant, Message
+from flowrunner.message import FUTURE_TOLERANCE_NS, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions, Queue
 from flowrunner.orders import ORDER_SHAPE, Order, State
 from flowrunner.schema import Secret
@@ -18,6 +18,8 @@ from flowrunner.shape import Shape
 from flowrunner.units import Duration
 
 MINUTE = Duration.parse("1min")
+LIVE_NEEDS = ("price", "max_quantity_mwh", "energy")
+"""Options that a guard of live orders must have."""
 AGAIN = Duration.parse("5s")
 """Wait between two attempts while nobody listens at the exchange's address."""
 
@@ -80,8 +82,18 @@ class ExchangeOut(Node):
             hint = "use mode: paper; with --simulate live orders go to the simulated exchange"
             yield Fault("mode", "live orders are not released yet", hint)
 
-    def feeders(self) -> list[str]:
-        return ["risk-guard"] if self.options.send == "orders" else []
+    def refuses(self, source: Node, port: str) -> Fault | None:
+        if self.options.send == "telemetry":
+            return None
+        if source.type != "risk-guard" or port != "out":
+            name = source.id if port == "out" else f"{source.id}.{port}"
+            message = f"exchange-out takes orders from the output of a risk-guard only, not from {name!r}"
+            return Fault("from", message, "put a risk-guard between the two")
+        missing = [name for name in LIVE_NEEDS if getattr(source.options, name) is None]
+        if self.options.mode == "live" and missing:
+            message = f"live orders need a guard with limits; {source.id!r} has no {' and no '.join(missing)}"
+            return Fault("from", message, "see `flowrunner nodes risk-guard`")
+        return None
 
     def emits(self, incoming: Shape) -> Shape:
         if self.options.send == "orders":
@@ -123,6 +135,9 @@ class ExchangeOut(Node):
         """Until there is an answer, or the gate has closed. Before each attempt the journal says ``sending``."""
         while not self._late(order, ctx):
             order = await ctx.journal.advance(order.id, "sending", ctx.now(), mode="live")
+            if self._late(order, ctx):  # the disk took its time: not one byte has left
+                order = await ctx.journal.advance(order.id, "intent", ctx.now())
+                break
             outcome = await self.exchange.place(
                 client_order_id=order.id, market=order.market, delivery_start=order.delivery_start,
                 delivery_end=order.delivery_end, side=order.side, quantity_mwh=order.quantity_mwh,
@@ -136,7 +151,8 @@ class ExchangeOut(Node):
                 order.id, "intent", ctx.now(), reason=outcome.reason, detail={"meaning": outcome.meaning}
             )
             now = ctx.now()
-            await ctx.sleep_until(now + (MINUTE - now % MINUTE if outcome.meaning == "throttled" else AGAIN))
+            again = now + (MINUTE - now % MINUTE if outcome.meaning == "throttled" else AGAIN)
+            await ctx.sleep_until(min(again, self._gate(order, ctx)))
         return await self._expire(order, ctx)
 
     async def _settle(self, order: Order, state: State, outcome: Outcome, ctx: Context) -> Order:
@@ -145,9 +161,11 @@ class ExchangeOut(Node):
             detail=outcome.answer,
         )  # fmt: skip
 
+    def _gate(self, order: Order, ctx: Context) -> Instant:
+        return order.delivery_start - (ctx.market.gate_closure_ns if ctx.market is not None else 0)
+
     def _late(self, order: Order, ctx: Context) -> bool:
-        gate = ctx.market.gate_closure_ns if ctx.market is not None else 0
-        return ctx.now() >= order.delivery_start - gate
+        return ctx.now() >= self._gate(order, ctx)
 
     async def _expire(self, order: Order, ctx: Context) -> Order:
         reason = "its gate has closed" + (f"; the last attempt: {order.reason}" if order.reason else "")
@@ -171,6 +189,10 @@ class ExchangeOut(Node):
             ctx.drop("incomplete")
             return None
         times, before = [info.at for info in infos], self.sent.get(message.key)
+        if before is None:
+            room_for_key(self.sent)
+        if before and max(before) > ctx.now() + FUTURE_TOLERANCE_NS:
+            before = None  # the clock was set back
         if before and any(at <= last for at, last in zip(times, before, strict=True)):
             ctx.drop("sent-before")
             return None

@@ -1,6 +1,8 @@
 """http-poll: a web server, asked again and again."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
@@ -129,7 +131,9 @@ class HttpPoll(Node):
             now = ctx.now()
             free = now + (0 if answer is None else _pause(answer))
             due = free - (free - stagger) % every + every
-            await ctx.sleep_until(due)
+            with suppress(TimeoutError):  # the clock was set back: nobody wants to wait until it is then again
+                async with asyncio.timeout((due - now) / SECOND + 2):
+                    await ctx.sleep_until(due)
 
     async def _ask(self, ctx: Context) -> Answer | None:
         """None: there was no answer, and it is told."""
@@ -215,5 +219,5 @@ def _pause(answer: Answer) -> int:
     try:
         until, since = parsedate_to_datetime(asked), parsedate_to_datetime(answer.headers["date"])
         return min(max(int((until - since).total_seconds()), 0) * SECOND, LONGEST_PAUSE)
-    except (KeyError, TypeError, ValueError):  # neither: then the next poll is soon enough
+    except (KeyError, OverflowError, TypeError, ValueError):  # neither: then the next poll is soon enough
         return 0

@@ -19,7 +19,7 @@ from flowrunner.message import FieldInfo, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.schema import Secret
 from flowrunner.shape import Shape
-from flowrunner.units import Duration, iso
+from flowrunner.units import SECOND, Duration, iso
 
 DELIVERY, NOW = "price_eur_mwh", "price_now_eur_mwh"
 OWN = {"exchange": {"url"}, "csv": {"file"}, "entsoe": {"url", "zone", "token"}, "awattar": {"url", "zone"},
@@ -124,11 +124,9 @@ class PriceIn(Node):
         assert market is not None  # noqa: S101  (needs_market)
         self.market: Market = market
         self.stagger = 0 if o.source in EVERY else crc32(f"{ctx.flow}/{self.id}".encode()) % STAGGER
-        self.trouble = self.reason = ""
-        """What is wrong with the source since its last good answer: the code that was told as an event, the words."""
         self.failures = 0
         self.uncovered, self.notice = False, ""
-        of = "|".join([o.source, o.url, o.zone, o.file, str(o.auction), market.name])
+        of = "|".join([o.source, o.url, o.zone, o.file, str(o.auction), market.name, str(Duration(market.slot_ns))])
         kept = ctx.state.get("known", Known)
         self.known = kept if kept is not None and kept.of == of else Known(of)
         self.feed: Feed = self._feed(market)
@@ -165,12 +163,15 @@ class PriceIn(Node):
             yield self._record(slots, f"kept:{iso(due)}", ctx)
         try:
             while True:
+                if fetching is None:
+                    due = min(due, self._next(ctx.now()))  # sooner where the clock was set back
                 if fetching is None and ctx.now() >= due:
                     begun = due
                     fetching = asyncio.create_task(self._fetch(ctx))
                 turn = min(self.market.changes_at(ctx.now()), slots[1].end)
                 await _first(ctx, turn if fetching else min(turn, due), fetching)
-                changed, slots = self._slots(ctx.now()) != slots, self._slots(ctx.now())
+                before, slots = slots, self._slots(ctx.now())
+                changed = slots != before
                 if changed and self.options.source == "exchange":
                     due = ctx.now()  # its answers are for one slot only
                 if fetching is not None and fetching.done():
@@ -231,8 +232,9 @@ class PriceIn(Node):
         except SourceAway as error:
             self._failed("source-away", str(error), ctx)
         else:
-            self.failures, self.trouble, self.reason = 0, "", ""
-            self._know(self.known.learned(prices, asked, self.market.current(asked.now).start), ctx)
+            self.failures = 0
+            whole = self.options.source == "csv"
+            self._know(self.known.learned(prices, asked, self.market.current(asked.now).start, whole), ctx)
             ctx.connected(True)
             if self.feed.notice != self.notice:
                 self.notice = self.feed.notice
@@ -247,19 +249,16 @@ class PriceIn(Node):
         end = self.known.curve.since(ctx.now()).end
         kept = f"goes on with the prices that are kept, until {iso(end)}" if end else "there are no kept prices"
         reason = f"{self.options.source}: {why}; {kept}"
-        if self.trouble != code:
-            self.trouble = code
-            ctx.error(code, reason)
-        if self.reason != reason:
-            self.reason = reason
-            ctx.connected(False, reason)
+        ctx.connected(False, reason, code)
 
 
 async def _first(ctx: Context, until: Instant, task: asyncio.Task[None] | None) -> None:
-    """Wait for an instant of flow time, or for the task if that ends sooner."""
+    """Wait for an instant of flow time, or for the task if that ends sooner; no longer than the clock says now, as
+    it may be set back meanwhile."""
     waiting = asyncio.create_task(ctx.sleep_until(until))
+    longest = max(until - ctx.now(), 0) / SECOND + 2
     try:
-        await asyncio.wait([waiting, *([task] if task else [])], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([waiting, *([task] if task else [])], timeout=longest, return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
         await asyncio.wait([waiting])

@@ -22,6 +22,7 @@ from flowrunner.orders import (
     Reading,
     Reduction,
     Refusal,
+    Verdict,
     limits,
     read_intent,
 )
@@ -125,11 +126,18 @@ class RiskGuard(Node):
     async def open(self, ctx: Context) -> None:
         self.soc = self.options.soc_field or SOC
         verdicts = (*self.options.stop_while, *self.options.limit_while)
-        self.verdicts = {name: name.rpartition("/")[2].replace("-", "_") for name in verdicts}
         self.max_age: dict[str, Duration] = {}
         for name, age in self.options.max_age.items():
             for field in ctx.about[name].fields:  # of two limits for one field the shorter counts
                 self.max_age[field] = min(age, self.max_age.get(field, age))
+        self.verdicts = {name: self._verdict(name, ctx) for name in verdicts}
+
+    def _verdict(self, name: str, ctx: Context) -> Verdict:
+        """Where a judged value may have been left out on the way, its limit of age holds for the verdict."""
+        flow, _, node = name.rpartition("/")
+        lost = [self.max_age[one] for one in ctx.about[name].fields
+                if one in self.max_age and one not in ctx.incoming.fields]  # fmt: skip
+        return Verdict(node.replace("-", "_"), f"{flow or ctx.flow}/{node}", min(lost, default=None))
 
     async def process(self, message: Message, ctx: Context) -> dict[str, Message] | None:
         now = ctx.now()

@@ -10,7 +10,7 @@ from flowrunner.expression import EvaluationError, Program, RecordScope, Trace, 
 from flowrunner.fields import is_number, room_for_key
 from flowrunner.message import JSON, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions
-from flowrunner.schema import Condition, Formula
+from flowrunner.schema import Amount, Condition
 from flowrunner.shape import Shape
 from flowrunner.units import Duration
 
@@ -19,9 +19,9 @@ class Then(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What a rule wants when its conditions hold."""
 
     side: Annotated[Literal["BUY", "SELL"], Meta(description="BUY charges the battery, SELL discharges it.")]
-    quantity_mwh: Annotated[int | float | Formula, Meta(description="Energy: a number or an expression.")]
+    quantity_mwh: Annotated[int | float | Amount, Meta(description="Energy: a number or an expression.")]
     limit_price_eur_mwh: Annotated[
-        int | float | Formula | None, Meta(description="The worst price to accept: a number or an expression.")
+        int | float | Amount | None, Meta(description="The worst price to accept: a number or an expression.")
     ] = None
     order_type: Annotated[Literal["LIMIT", "MARKET"], Meta(description="MARKET takes any price.")] = "LIMIT"
     time_in_force: Annotated[
@@ -38,7 +38,14 @@ class Standing(msgspec.Struct):
     """What is known of one key, in flow time."""
 
     holds_since: Instant | None = None
+    fresh_until: Instant | None = None
+    """When the first of the values behind that was no longer fresh."""
     rests_until: Instant = 0
+
+    def since(self, now: Instant) -> Instant:
+        """Since when the conditions hold without a gap, if they hold now."""
+        gap = self.fresh_until is not None and now >= self.fresh_until
+        return now if self.holds_since is None or gap else self.holds_since
 
 
 class Rule(Node):
@@ -47,7 +54,8 @@ class Rule(Node):
     Level-triggered: true on ten records, ten intents; the risk-guard makes one order of them. An intent is the record
     with ``side``, ``quantity_mwh``, ``limit_price_eur_mwh``, ``order_type``, ``time_in_force`` and ``rule``. A
     condition that cannot be judged (a field is missing, stale, uncertain or no number) is an error and no intent.
-    ``for``: they must have held on every record for this long. ``cooldown``: after an intent the rule rests.
+    ``for``: they must have held on every record for this long, with no time between in which a value had
+    run out. ``cooldown``: after an intent the rule rests.
     """
 
     example = """
@@ -79,7 +87,7 @@ class Rule(Node):
         if is_number(then.quantity_mwh) and then.quantity_mwh <= 0:
             faults.append(Fault("then.quantity_mwh", f"{then.quantity_mwh} MWh cannot be ordered", "write more than 0"))
         if then.order_type == "LIMIT" and then.limit_price_eur_mwh is None:
-            faults.append(Fault("then", "an order with a limit needs it", "write limit_price_eur_mwh: …"))
+            faults.append(Fault("then", "a LIMIT order needs limit_price_eur_mwh", "write it, or order_type: MARKET"))
         if then.order_type == "MARKET" and then.limit_price_eur_mwh is not None:
             faults.append(Fault("then.limit_price_eur_mwh", "a MARKET order has no limit", "leave one of them out"))
         return faults
@@ -109,14 +117,19 @@ class Rule(Node):
         try:
             holds = False not in [condition.test(scope) for condition in self.conditions]  # each must be usable
         except (Unusable, EvaluationError) as error:
-            self._keep(message.key, standing, None, standing.rests_until, ctx)
+            self._keep(message.key, Standing(None, None, standing.rests_until), ctx)
             raise Reject("expression", str(error)) from None
-        since = (now if standing.holds_since is None else min(standing.holds_since, now)) if holds else None
+        since = min(standing.since(now), now) if holds else None
         due = since is not None and now - since >= self.options.for_ and now >= standing.rests_until
         rests = now + self.options.cooldown if due and self.options.cooldown else standing.rests_until
         intent = self._intent(message, scope) if due else None
-        self._keep(message.key, standing, since, rests, ctx)
+        self._keep(message.key, Standing(since, self._fresh_until(message), rests), ctx)
         return intent
+
+    def _fresh_until(self, message: Message) -> Instant | None:
+        """When the first of the values that were judged runs out. One with an interval is followed by the next."""
+        infos = [message.info(name) for name in self.uses]
+        return min((one.valid_until for one in infos if one.valid_until and not one.valid_from), default=None)
 
     def _standing(self, key: str) -> Standing:
         if key not in self.standings:
@@ -124,12 +137,10 @@ class Rule(Node):
             self.standings[key] = Standing()
         return self.standings[key]
 
-    def _keep(self, key: str, was: Standing, since: Instant | None, rests: Instant, ctx: Context) -> None:
-        if not (self.options.for_ or self.options.cooldown):
-            return  # nothing depends on what was
-        if (since, rests) != (was.holds_since, was.rests_until):
-            self.standings[key] = Standing(since, rests)
-            ctx.state.set(key, self.standings[key])
+    def _keep(self, key: str, standing: Standing, ctx: Context) -> None:
+        if (self.options.for_ or self.options.cooldown) and standing != self.standings[key]:
+            self.standings[key] = standing
+            ctx.state.set(key, standing)
 
     def _intent(self, message: Message, scope: RecordScope) -> Message:
         then = self.options.then

@@ -8,11 +8,13 @@ from flowrunner.errors import NotConnected, Reject
 from flowrunner.message import Message
 from flowrunner.node import Context, Fault, Node, NodeOptions, Queue
 from flowrunner.store import Lane, Row, StoreFailed
-from flowrunner.store.history import row_of
+from flowrunner.store.history import STEP, row_of
 from flowrunner.units import Duration
 
 SWEEP_EVERY, SWEEP_ON = Duration.parse("1min"), Duration.parse("1s")
 """How often rows whose time is over are looked for, and how soon again while there are more."""
+MOST_STEPS = 10
+"""Of one sweep: messages wait for it."""
 SHORTEST = Duration.parse("1min")
 
 
@@ -52,7 +54,7 @@ class StoreOut(Node):
             await self.lane.empty()
         except StoreFailed as error:
             raise NotConnected(str(error)) from error
-        self.sweeping = False
+        self.sweeping, self.added = False, 0
 
     async def close(self) -> None:
         if self.lane is not None:
@@ -68,14 +70,17 @@ class StoreOut(Node):
         except ValueError as error:
             raise Reject("too-large", str(error)) from None
         self.lane.add(row)
+        self.added += 1
         if not self.sweeping:  # while nothing comes in, nothing grows
             self.sweeping = True
             ctx.timer("sweep", "", ctx.now() + SWEEP_ON)
 
     async def on_timer(self, name: str, key: str, ctx: Context) -> None:
-        more = False
+        more, steps = True, min(1 + self.added // STEP, MOST_STEPS)  # as many go as came, or the disk fills up
+        self.added = max(self.added - steps * STEP, 0)
         try:
-            more = await ctx.history.sweep(ctx.now())
+            while more and steps:
+                more, steps = await ctx.history.sweep(ctx.now()), steps - 1
         except StoreFailed as error:
             ctx.error("store", str(error))
         ctx.timer("sweep", "", ctx.now() + (SWEEP_ON if more else SWEEP_EVERY))

@@ -115,11 +115,12 @@ class Threshold(Node):
         values = [] if ctx.trouble(info) else self._values(record, message)
         if values:
             verdict: Verdict = self._judge(values, info, latch, now)
-            info = msgspec.structs.replace(info, unit=None)  # a verdict is as old as the value that it judged
+            # a verdict is as old as the value that it judged
+            info = msgspec.structs.replace(info, unit=None, judge=f"{ctx.flow}/{self.id}")
         else:
             latch.leaning = None  # a gap: hold times start again
             verdict = "unknown"  # which is known as of now, however old the last value is
-            info = FieldInfo(at=now, received_at=now, source=self.id)
+            info = FieldInfo(at=now, received_at=now, source=self.id, judge=f"{ctx.flow}/{self.id}")
         ctx.state.set(message.key, latch)
         out = message.derive({**record, self.name: verdict}, fields={**(message.fields or {}), self.name: info})
         return {"out": out} if latch.verdict == before else {"out": out, EDGES[latch.verdict]: out}

@@ -24,7 +24,9 @@ from flowrunner.registry import Registry
 from tests.peers.program import BAD, BESS, GOOD, ROOT, environment, run
 
 HELP = Path(__file__).with_name("cli")
-COMMANDS = {"flowrunner": []} | {name: [name] for name in ("run", "validate", "nodes", "orders", "simulate", "schema")}
+COMMANDS: dict[str, list[str]] = {"flowrunner": []} | {
+    name: [name] for name in ("run", "validate", "nodes", "orders", "simulate", "schema")
+}
 
 
 @pytest.fixture
@@ -59,6 +61,10 @@ def test_without_a_command_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", BESS, "--port", "65536"], "'65536' is not a port (0 to 65535)"),
         (["run", BESS, "--port", "²"], "'²' is not a port (0 to 65535)"),
         (["run", BESS, "--log", "xml"], "invalid choice: 'xml'"),
+        (["run", BESS, "--simulate", "--speed", "0"], "'0' is not a speed (0.01 to 1000"),
+        (["run", BESS, "--simulate", "--speed", "nan"], "'nan' is not a speed"),
+        (["run", BESS, "--simulate", "--speed", "fast"], "'fast' is not a speed"),
+        (["simulate", "--speed", "1001"], "'1001' is not a speed"),
         (["run", BESS, "--hos", "0.0.0.0"], "unrecognized arguments: --hos"),
     ],
 )

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,55 @@ async def test_found_newest_first_and_swept_in_small_steps(monkeypatch: pytest.M
 
 
 @pytest.mark.anyio
+async def test_rows_of_one_who_keeps_long_do_not_go_because_others_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.open(None, inline=True)
+    history = History(store)
+    await history.keep("f", "long", 1000 * DAY)
+    await history.keep("f", "short", 1 * DAY)
+    await history.add([row(0, node="long")])
+    monkeypatch.setattr(rooms, "MOST_ROWS", 10)
+    for day in range(10):
+        await history.add([row(day * DAY + n, node="short") for n in range(3)])
+        while await history.sweep(day * DAY + 10):
+            pass
+    assert [one.at for one in history.find(node="long")] == [0]
+    assert len(history.find()) <= 10
+    await store.close()
+
+
+@pytest.mark.anyio
+async def test_what_is_asked_for_costs_no_more_when_more_is_kept() -> None:
+    store = Store.open(None, inline=True)
+    history = History(store)
+
+    async def steps(first: int, count: int, **asked: Any) -> int:
+        await history.add([row(n, flow=flow, node=node) for n in range(first, count) for flow in "fg" for node in "mn"])
+        taken = 0
+
+        def step() -> int:
+            nonlocal taken
+            taken += 1
+            return 0
+
+        store.read(lambda sql: sql.set_progress_handler(step, 100))
+        for limits in ({}, {"until": 5}, {"since": 5}):
+            found = history.find(**(asked | {"limit": 5} | limits))
+            assert [one.at for one in found] == sorted((one.at for one in found), reverse=True)
+        store.read(lambda sql: sql.set_progress_handler(None, 0))
+        return taken
+
+    first = 0
+    for asked in ({"flow": "f"}, {"node": "n"}, {"node": "none"}, {"flow": "f", "node": "n"}, {}):
+        few = await steps(first, first + 50, **asked)
+        many = await steps(first + 50, first + 3000, **asked)
+        assert many <= few + 2, asked
+        first += 3000
+    assert {(one.flow, one.node) for one in history.find(flow="f")} == {("f", "m"), ("f", "n")}
+    assert {(one.flow, one.node) for one in history.find(node="m")} == {("f", "m"), ("g", "m")}
+    await store.close()
+
+
+@pytest.mark.anyio
 async def test_an_alarm_counts_up_and_wants_a_new_acknowledgement_after_a_silence() -> None:
     store = Store.open(None, inline=True)
     alarms = Alarms(store)
@@ -124,6 +174,10 @@ async def test_an_alarm_counts_up_and_wants_a_new_acknowledgement_after_a_silenc
     assert [one.id for one in alarms.find(acknowledged=True)] == [first.id]
     await alarms.add([raised(21)])
     assert len(alarms.find(acknowledged=False)) == 2
+    await alarms.acknowledge(first.id, "anna", 22 * 60 * SECOND)
+    await alarms.add([raised(5)])  # a clock that was ahead, or a run in another time
+    assert len(alarms.find(acknowledged=False)) == 2
+    await alarms.add([raised(21)])
     assert alarms.last_of("f", "n") == {
         ("a.out", "", "i"): 21 * 60 * SECOND, ("a.out", "north", "i"): 120 * SECOND,
     }  # fmt: skip
@@ -283,6 +337,27 @@ async def get(web: Site, path: str) -> Any:
     answer = await web.http.get(f"/api/v1/{path}")
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+@pytest.mark.anyio
+async def test_a_disk_that_hangs_holds_up_who_reads_records_and_nobody_else() -> None:
+    async with site(FLOW % "") as web:
+        begun, go_on = threading.Event(), threading.Event()
+
+        def hang(_: sqlite3.Connection) -> bool:
+            begun.set()
+            return go_on.wait(5)
+
+        commit = web.engine.store.submit(hang)
+        await asyncio.to_thread(begun.wait, 10)
+        reads = [asyncio.create_task(get(web, path)) for path in ("history", "alarms", "history?flow=t")]
+        try:
+            assert (await web.http.get("/health/live")).status_code == 200
+            assert not any(one.done() for one in reads)
+        finally:
+            go_on.set()
+        assert await commit, "it hung until the loop said so"
+        await asyncio.gather(*reads)
 
 
 @pytest.mark.anyio

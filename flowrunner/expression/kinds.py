@@ -193,6 +193,9 @@ class Kinds:
             case _ if kinds[0] != kinds[1]:
                 quoted = [node for node in (left, right) if _is_quoted_number(node)]
                 hint = f"write {self._part(quoted[0])[1:-1]} without quotes" if quoted and "number" in kinds else ""
+                for one, kind in zip((left, right), kinds, strict=True):
+                    if isinstance(one, Name) and one.name in self.variables and kind == "text" and "number" in kinds:
+                        hint = f"{one.name} is one of vars: a number there is only a number, like 60.5"
                 message = f"{self._is(left)} and {self._is(right)}: they cannot be compared"
                 self._error(right, message, "type", hint)
 

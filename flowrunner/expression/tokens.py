@@ -55,7 +55,7 @@ _FOREIGN: Mapping[str, str] = {  # what people bring along from other languages 
     "&": "write and",
     "|": "write or",
     "!": "write not",
-    "=": "compare with ==",
+    "=": "compare with == or <= or >=",
     "${": "vars are names here: write cheap, not ${cheap}",
     ".": "there are no attributes; decimals need a digit on both sides of the point: 0.5",
     "#": "there are no comments inside an expression",

@@ -178,8 +178,13 @@ def _node(part: Part, shapes: Shapes, links: list[Link], secrets: Secrets) -> Gr
         incoming=shapes.incoming[part.address],
         shapes=shapes.outgoing[part.address] or {},
         about={
-            ref.text: (shapes.outgoing.get(f"{part.flow}/{ref.text}") or {}).get("out", ANYTHING)
+            ref.text: (shapes.outgoing.get(_address(part, ref.text)) or {}).get("out", ANYTHING)
             for ref in part.refs
             if ref.kind in ("verdict", "origin")
         },
     )
+
+
+def _address(part: Part, name: str) -> str:
+    """Of a node that an option names: ``node`` of the same flow, or ``flow/node``."""
+    return name if "/" in name else f"{part.flow}/{name}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import msgspec
 
 from flowrunner.errors import did_you_mean
-from flowrunner.expression import ExpressionError, Names, check, parse
+from flowrunner.expression import ExpressionError, Kind, Names, check, parse
 from flowrunner.flowfile import mark_of
 from flowrunner.graph.build import Part
 from flowrunner.graph.model import ERROR_PORT, ERROR_SHAPE
@@ -16,6 +17,8 @@ from flowrunner.schema import Ref
 from flowrunner.shape import ANYTHING, EITHER, Shape, union
 from flowrunner.template import BUILT_IN, TemplateError, Text
 
+WANTED: dict[str, Kind | None] = {"condition": "bool", "amount": "number", "formula": None}
+"""Kinds of options that are expressions → what these must give."""
 _SUBSTITUTED = re.compile(r"\$\{(\w+)[^}]*\}")
 
 
@@ -49,7 +52,7 @@ class Shapes:
         for link in self.wiring.named.get(address, ()):
             self._check_named(part, link, shapes)
         if part.node is not None:
-            self._check_feeders(part)
+            self._check_sources(part)
         if part.node is None:
             self.outgoing[address] = None
             return
@@ -95,18 +98,16 @@ class Shapes:
                 message = f"what comes from {link.wire.name.removesuffix('.out')!r} is without {what}"
                 part.report(mark, "not-carried", message, path, hint)
 
-    def _check_feeders(self, part: Part) -> None:
-        """Some nodes read only certain types: what sends orders takes them from nobody but the guard."""
-        assert part.node is not None and part.kind is not None  # noqa: S101, PT018  (asked above)
-        feeders = list(part.ask("feeders()", part.node.feeders) or ())
-        for link in self.wiring.links[part.address] if feeders else ():
-            source = self.parts[link.wire.source]
-            if source.kind is None or (source.kind.name in feeders and link.wire.port == "out"):
+    def _check_sources(self, part: Part) -> None:
+        """Some nodes do not read from everybody: what sends orders takes them from nobody but the guard."""
+        assert part.node is not None  # noqa: S101  (asked above)
+        for link in self.wiring.links[part.address]:
+            source = self.parts[link.wire.source].node
+            if source is None:
                 continue
-            message = f"{part.kind.name} takes this from the output of a {' or '.join(feeders)} only, not from "
-            message += repr(link.wire.name.removesuffix(".out"))
-            hint = f"put a {feeders[0]} between the two"
-            part.report(link.mark, "feeder", message, link.path, hint)
+            fault = part.ask("refuses()", partial(part.node.refuses, source, link.wire.port))
+            if fault is not None:
+                part.report(link.mark, "source", fault.message, link.path, fault.hint)
 
     def _along(self, part: Part, link: Link) -> Shape | None:
         ports = self.outgoing.get(link.wire.source)
@@ -157,7 +158,7 @@ def _check_ref(part: Part, ref: Ref, incoming: Shape, gone: str) -> None:
         if ref.text not in inputs and not part.open:
             hint = did_you_mean(ref.text, inputs) or f"inputs: {', '.join(inputs)}"
             part.report(ref.mark, "unknown-input", f"{ref.text!r} is not in this node's 'from'", ref.path, hint)
-    elif ref.kind in ("condition", "formula"):
+    elif ref.kind in WANTED:
         _check_expression(part, ref, incoming)
     elif ref.kind == "template":
         _check_template(part, ref, incoming, "comes in")
@@ -177,7 +178,7 @@ def _check_expression(part: Part, ref: Ref, incoming: Shape) -> None:
         return
     try:
         names = Names(incoming.fields, incoming.open, part.vars)
-        errors = check(parse(ref.text), names, "bool" if ref.kind == "condition" else None)
+        errors = check(parse(ref.text), names, WANTED[ref.kind])
     except ExpressionError as error:
         errors = [error]
     for found in errors:

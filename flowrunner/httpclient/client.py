@@ -146,6 +146,8 @@ class HttpClient:
         unpack = _unpacking(headers.get("content-encoding", ""), where)
         body = bytearray()
         async for chunk in response.aiter_raw():
+            if unpack is not None and unpack.eof:  # zlib would keep what follows, however much it is
+                raise NoAnswer(f"{where}: there is more behind the end of the compressed answer")
             room = self._max_body + 1 - len(body)
             try:
                 body += chunk[:room] if unpack is None else unpack.decompress(chunk, room)

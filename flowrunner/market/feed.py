@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
-from typing import Protocol
+from concurrent.futures import Executor, Future
+from typing import Any, ParamSpec, Protocol, TypeVar
 from urllib.parse import quote, quote_plus
 
 from flowrunner.errors import FlowrunnerError, NotConnected
@@ -14,6 +16,9 @@ from flowrunner.market.prices import BadPrices, Price
 from flowrunner.market.sources import Question, WebSource
 from flowrunner.message import Instant
 from flowrunner.units import Duration
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class SourceAway(FlowrunnerError):
@@ -65,18 +70,25 @@ class WebFeed:
 
 
 class FileFeed:
-    """A CSV file, which may lie on a disk that hangs. ``timeout``: for reading it."""
+    """A CSV file, which may lie on a disk that hangs. ``timeout``: for reading it.
+
+    It is read in a thread of its own: one that hangs takes none from others who need threads (names of hosts are
+    looked up in them) and does not keep the program from ending. One at a time; its late result is not used.
+    """
 
     notice = ""
 
     def __init__(self, name: str, timeout: Duration) -> None:
         self._file = PriceFile(name)
         self._timeout = timeout
+        self._thread = _OwnThread()
 
     async def fetch(self, asked: Question, now: Callable[[], Instant]) -> list[Price]:
         try:
             async with asyncio.timeout(self._timeout.seconds):
-                return await asyncio.to_thread(self._file.read)
+                if (last := self._thread.last) is not None and not last.done():
+                    await asyncio.wait([asyncio.wrap_future(last)])
+                return await asyncio.get_running_loop().run_in_executor(self._thread, self._file.read)
         except TimeoutError:
             raise SourceAway(f"{self._file.name} was not read within {self._timeout}") from None
         except OSError as error:
@@ -86,6 +98,25 @@ class FileFeed:
 
     async def close(self) -> None:
         """Nothing is kept open."""
+
+
+class _OwnThread(Executor):
+    """Each work in a thread of its own, which nobody waits for when the program ends."""
+
+    last: Future[Any] | None = None
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future = self.last = Future[T]()
+        future.set_running_or_notify_cancel()  # from here on nobody can cancel it
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # raised again where it is awaited
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="price-file", daemon=True).start()
+        return future
 
 
 def understood(source: WebSource, status: int, body: bytes, asked: Question, arrived: Instant) -> list[Price]:

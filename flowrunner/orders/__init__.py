@@ -3,7 +3,7 @@
 from flowrunner.orders.journal import Book, Journal, WrongStep
 from flowrunner.orders.limits import Energy, Held, MaxOrders, PriceRange, Reduction
 from flowrunner.orders.order import INTENT_FIELDS, ORDER_SHAPE, Intent, Order, Refusal, Side, State
-from flowrunner.orders.reading import Reading, read_intent
+from flowrunner.orders.reading import Reading, Verdict, read_intent
 
 __all__ = [
     "INTENT_FIELDS",
@@ -21,6 +21,7 @@ __all__ = [
     "Refusal",
     "Side",
     "State",
+    "Verdict",
     "WrongStep",
     "read_intent",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from flowrunner.errors import Reject
 from flowrunner.fields import is_number
@@ -10,7 +11,7 @@ from flowrunner.market import Market, Slot
 from flowrunner.message import JSON, FieldInfo, Instant, Message
 from flowrunner.orders import limits
 from flowrunner.orders.order import INTENT_FIELDS, Intent, Refusal
-from flowrunner.units import Duration
+from flowrunner.units import Duration, seconds_text
 
 
 def read_intent(message: Message, market: Market, now: Instant) -> Intent:
@@ -29,7 +30,7 @@ def read_intent(message: Message, market: Market, now: Instant) -> Intent:
     if not is_number(price) and (price is not None or kind == "LIMIT"):
         raise Reject("not-an-intent", f"limit_price_eur_mwh is {price!r:.40}, not a number")
     rule = record.get("rule")
-    if rule is not None and "decision" not in (message.meta or {}):
+    if rule is not None and ((message.meta or {}).get("decision") or {}).get("rule") != rule:
         raise Reject("not-an-intent", "what the rule wished was kept by a node on the way; this is not its wish of now")
     return Intent(
         market=market.name,
@@ -43,11 +44,19 @@ def read_intent(message: Message, market: Market, now: Instant) -> Intent:
     )
 
 
+class Verdict(NamedTuple):
+    """Of which threshold (its address) a field must come to be its verdict, and how old what was judged may be."""
+
+    field: str
+    judge: str
+    max_age: Duration | None
+
+
 class Reading:
     """One record at the instant ``now``.
 
-    ``trouble``: why a value must not be used now. ``verdicts``: threshold → the field of its verdict. ``soc``: the
-    field of the state of charge in %, where it counts.
+    ``trouble``: why a value must not be used now. ``verdicts``: by threshold. ``soc``: the field of the state of
+    charge in %, where it counts.
     """
 
     def __init__(
@@ -55,14 +64,14 @@ class Reading:
         message: Message,
         now: Instant,
         trouble: Callable[[FieldInfo], str],
-        verdicts: Mapping[str, str],
+        verdicts: Mapping[str, Verdict],
         soc: str | None,
     ) -> None:
         self.message = message
         self.now = now
         self.record: dict[str, JSON] = message.payload
         self._trouble = trouble
-        self._verdict_fields = frozenset(verdicts.values())
+        self._verdict_fields = frozenset(one.field for one in verdicts.values())
         self._soc = soc
         self._about = (message.meta or {}).get("decision") or {}
         uses = self._about.get("uses")
@@ -70,12 +79,17 @@ class Reading:
         self.uses: list[str] = [*(uses if uses is not None else set(message.field_names()).difference(others))]
         if soc is not None and soc not in self.uses:
             self.uses.append(soc)
-        self.verdicts = {name: self._verdict(field) for name, field in verdicts.items()}
+        self.verdicts = {name: self._verdict(one) for name, one in verdicts.items()}
 
-    def _verdict(self, field: str) -> tuple[JSON, str]:
-        if field not in self.record:
+    def _verdict(self, one: Verdict) -> tuple[JSON, str]:
+        if one.field not in self.record:
             return None, "missing"
-        return self.record[field], self._trouble(self.message.info(field))
+        info = self.message.info(one.field)
+        if info.judge != one.judge:
+            return None, f"not its own word, but one from {info.source}"
+        if one.max_age is not None and info.age_ns(self.now) > one.max_age:
+            return None, f"{seconds_text(info.age_ns(self.now))} s old; at most {one.max_age} is allowed"
+        return self.record[one.field], self._trouble(info)
 
     @property
     def soc(self) -> float:
@@ -104,7 +118,8 @@ class Reading:
             yield from self._of_field(name, slot, max_age.get(name))
         for name, age in max_age.items():
             if name not in self.uses and name in self.record:
-                late = limits.stale(name, self.message.info(name), "", age, self.now)
+                info = self.message.info(name)  # the price of another slot may have run out: nothing rests on it
+                late = limits.stale(name, info, "" if info.valid_from else self._trouble(info), age, self.now)
                 if late is not None:
                     yield late
 
@@ -115,6 +130,8 @@ class Reading:
             return
         if name == self._soc and not is_number(value):
             yield Refusal("bad", f"{name} is no number")
+        elif name == self._soc and not 0 <= value <= 100:
+            yield Refusal("bad", f"{name} is {value:g}, which is no state of charge in %")
         found = limits.stale(name, info, self._trouble(info), max_age, self.now), limits.wrong_slot(name, info, slot)
         yield from (one for one in found if one is not None)
 

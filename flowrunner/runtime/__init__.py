@@ -11,6 +11,7 @@ from flowrunner.clock import Clock
 from flowrunner.connections import Connections
 from flowrunner.graph import Graph, GraphNode
 from flowrunner.http import refusal
+from flowrunner.logs import Secrets
 from flowrunner.message import Message
 from flowrunner.node import Node
 from flowrunner.runtime.context import NodeContext
@@ -56,6 +57,7 @@ class Runtime:
         self.store = store
         self.connections = connections or Connections()
         self.replies = Replies()
+        self.mask = Secrets(graph.secrets).mask
         self.sliced = sliced
         self.stubs = frozenset(stubs)
         self.inboxes: dict[str, Inbox] = {}
@@ -117,7 +119,7 @@ class Runtime:
 
     def rejected(self, worker: Worker, code: str, reason: str, message: Message | None) -> None:
         """A message leaves by the error port; where nobody takes it there, it is kept as a dead letter."""
-        context = self.contexts[worker.spec.address]
+        context, reason = self.contexts[worker.spec.address], self.mask(reason)
         if context.report(code, reason, message):
             return
         handle = ((message.meta or {}) if message is not None else {}).get("reply")

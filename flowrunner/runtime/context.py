@@ -52,6 +52,7 @@ class NodeContext:
         self._runtime = runtime
         self._worker = worker
         self._timers: dict[tuple[str, str], Timer] = {}
+        self._lost = ""  # the code of the outage that was told
         self.state = NodeState(runtime.store, spec.flow, spec.node, runtime.state_changed, self._state_trouble)
         worker.ctx = self
 
@@ -175,12 +176,16 @@ class NodeContext:
 
     def report(self, code: str, reason: str, message: Message | None) -> bool:
         """Count an error and send its record by the error port: whether somebody there took it."""
-        counters, out = self._worker.counters, self._worker.out
-        now = self.now()
-        counters.error(code, reason, now)
+        reason = self._runtime.mask(reason)  # a peer may have echoed a key
+        self._worker.counters.error(code, reason, self.now())
         # Limited by the code and the first words, which name the field or topic: each trouble is said by itself.
         subject = reason.partition(":")[0][:40]
         self.log.warning(f"{code}: {subject.replace('%', '%%')}%s", reason[len(subject) :])
+        return self._send_error(code, reason, message)
+
+    def _send_error(self, code: str, reason: str, message: Message | None) -> bool:
+        """The record of an error, by the error port: whether somebody there took it."""
+        out, counters, now = self._worker.out, self._worker.counters, self.now()
         if not out.readers[ERROR_PORT]:
             return False
         about = shown(message.payload) if message is not None else None
@@ -204,22 +209,29 @@ class NodeContext:
 
     # ---- peers ----------------------------------------------------------------------------------------------------
 
-    def connected(self, state: bool, reason: str = "") -> None:
+    def connected(self, state: bool, reason: str = "", code: str = "not-connected") -> None:
         counters = self._worker.counters
         self._worker.life.away = False
         if state:
             if counters.connected is not True:
-                lost = counters.state == "disconnected" or counters.errors.get("not-connected")
+                lost = self._lost or counters.state == "disconnected"
                 self.log.change(logging.INFO, "connected again" if lost else "connected")
-            counters.connected = True
+            counters.connected, self._lost = True, ""
             counters.state = "running" if counters.state == "disconnected" else counters.state
         else:
-            news = counters.connected is not False or counters.last_error != f"not-connected: {reason}"
+            news = counters.connected is not False or counters.last_error != f"{code}: {reason}"
             counters.connected = False
             if reason and news:  # without a reason it is only the beginning: nothing has failed yet
-                self.log.change(logging.WARNING, "not connected: %s", reason)
+                self.log.change(logging.WARNING, f"{code.replace('-', ' ')}: %s", reason)
                 counters.state = "disconnected" if counters.state == "running" else counters.state
-                counters.error("not-connected", reason, self.now())
+                counters.error(code, reason, self.now())
+                self.lost(code, reason)
+
+    def lost(self, code: str, reason: str) -> None:
+        """Send the beginning of an outage by the error port: once, and again when its code changes."""
+        if self._lost != code:
+            self._lost = code
+            self._send_error(code, self._runtime.mask(reason), None)
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
         return self._runtime.connections.get(self.address, key, make)

@@ -120,6 +120,7 @@ class Supervisor:
         if isinstance(error, NotConnected):
             if counters.connected is not False:
                 worker.ctx.log.change(logging.WARNING, "not connected: %s", error)
+                worker.ctx.lost("not-connected", str(error))
             counters.connected, self.away = False, True
             counters.state = "disconnected"
             counters.error("not-connected", str(error), worker.host.now())

@@ -2,6 +2,7 @@
 
 from flowrunner.schema.check import Bound, Form, Ref, bind
 from flowrunner.schema.types import (
+    Amount,
     Condition,
     FieldName,
     Formula,
@@ -17,6 +18,7 @@ from flowrunner.schema.types import (
 from flowrunner.schema.walk import describe, schema_of
 
 __all__ = [
+    "Amount",
     "Bound",
     "Condition",
     "FieldName",

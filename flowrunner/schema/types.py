@@ -48,6 +48,9 @@ OriginName = Annotated[str, _kind("origin", min_length=1)]
 Condition = Annotated[str, _kind("condition", min_length=1)]
 """An expression that is true or false."""
 
+Amount = Annotated[str, _kind("amount", min_length=1)]
+"""An expression that gives a number."""
+
 Formula = Annotated[str, _kind("formula", min_length=1)]
 """An expression with any value."""
 
@@ -68,7 +71,7 @@ CUSTOM: dict[type, dict[str, Any]] = {
 """Custom types in options and their strict schema."""
 
 QUANTITIES: dict[str, tuple[type[Duration] | type[Rate] | type[Size], str, tuple[str, ...]]] = {
-    "duration": (Duration, DURATION_PATTERN, ("s", "min", "h")),
+    "duration": (Duration, DURATION_PATTERN, ("s", "min", "h", "d")),
     "rate": (Rate, RATE_PATTERN, ("/s", "/min")),
     "size": (Size, SIZE_PATTERN, ("B", "kB", "MB")),
 }

@@ -168,7 +168,7 @@ def describe(schema: Schema) -> str:
     kind = schema.get(KIND)
     if kind in QUANTITIES:
         return f"a {kind} like {schema['examples'][0]}"
-    if kind in ("condition", "formula"):
+    if kind in ("condition", "amount", "formula"):
         return "an expression"
     if "enum" in schema:
         return "one of " + ", ".join(_as_yaml(value) for value in schema["enum"])

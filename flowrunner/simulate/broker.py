@@ -96,7 +96,7 @@ class Mosquitto:
         return Settings(address=Address(reachable(self.host), self.port))
 
     async def start(self) -> None:
-        self.port = _bindable(self.host, self.port)
+        self.port = bindable("broker", self.host, self.port)
         config = self._folder / "mosquitto.conf"
         lines = [
             f"listener {self.port} {self.host}", "allow_anonymous true", "persistence false", "log_dest stderr",
@@ -187,9 +187,9 @@ def reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not bound)
 
 
-def _bindable(host: str, port: int) -> int:
-    """The port, a free one where it is 0. UsageError where it cannot be had: else we would take another's broker for
-    ours."""
+def bindable(what: str, host: str, port: int) -> int:
+    """The port, a free one where it is 0. UsageError where it cannot be had: libraries say so less clearly, and
+    another's broker would be taken for ours."""
     try:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             found: int = probe.getsockname()[1]
@@ -197,5 +197,5 @@ def _bindable(host: str, port: int) -> int:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise UsageError(
-            f"the simulated broker cannot listen on {host}:{port}: {reason}; choose another port, 0 for any"
+            f"the simulated {what} cannot listen on {host}:{port}: {reason}; choose another port, 0 for any"
         ) from None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from msgspec import Meta
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -32,7 +33,7 @@ LINE_SAYS: dict[str, str] = {
     "mute": "the battery does not answer",
 }
 PLANT_FAULTS: dict[str, str] = {
-    "hvac": "the cooling stops",
+    "hvac": "the cooling stops; at full power it takes hours of flow time until that shows",
     "hot-day": "outside it is as hot as in a heat wave",
 }
 
@@ -61,9 +62,30 @@ def control_routes(world: World) -> list[BaseRoute]:
     guard = [Middleware(Guard, hosts=world.hosts)]
     return [
         Route("/world", key.guarded(api.state), methods=["GET"], middleware=guard),
+        Route("/world/battery", key.guarded(api.place), methods=["POST"], middleware=guard),
         Route("/world/faults", key.guarded(api.set), methods=["POST"], middleware=guard),
         Route("/world/faults", key.guarded(api.clear), methods=["DELETE"], middleware=guard),
     ]
+
+
+class Placed(msgspec.Struct, forbid_unknown_fields=True):
+    """How the battery is to be."""
+
+    soc_percent: Annotated[float, Meta(ge=0, le=100)] | None = None
+    temperature_c: Annotated[float, Meta(ge=-40, le=90)] | None = None
+
+
+async def _body(request: Request) -> bytes | Response:
+    """The body of a request, or why it is refused."""
+    media = wrong_media(request.headers)
+    if media:
+        return answer(refusal(415, "media-type", media))
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            return answer(refusal(413, "too-large", f"the body is larger than {MAX_BODY} bytes"))
+    return body
 
 
 class _Control:
@@ -85,24 +107,41 @@ class _Control:
                     "hvac": battery.hvac,
                     "ambient_c": battery.ambient_c,
                 },
-                "deliveries": [msgspec.to_builtins(one) for one in world.schedule.deliveries],
+                "deliveries": [
+                    {**msgspec.to_builtins(one), "start": iso(one.start), "end": iso(one.end)}
+                    for one in world.schedule.deliveries
+                ],
                 "faults": self._set(),
                 "known_faults": self._known(),
             }
         )
 
+    async def place(self, request: Request) -> Response:
+        """``{"soc_percent": 20, "temperature_c": 45}``: the battery is so from now on; what is left out stays."""
+        body = await _body(request)
+        if isinstance(body, Response):
+            return body
+        try:
+            wanted = msgspec.json.decode(body, type=Placed)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return answer(refusal(422, "battery", str(error)))
+        self.world.device.advance()
+        was = self.world.battery
+        self.world.place_battery(
+            soc_percent=was.soc_percent if wanted.soc_percent is None else wanted.soc_percent,
+            temperature_c=was.temperature_c if wanted.temperature_c is None else wanted.temperature_c,
+        )
+        return await self.state(request)
+
     async def set(self, request: Request) -> Response:
         """``{"fault": "drop"}``, ``"on": false`` clears it. The exchange's take ``times``, ``call``, …, too."""
-        media = wrong_media(request.headers)
-        if media:
-            return answer(refusal(415, "media-type", media))
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                return answer(refusal(413, "too-large", f"the body is larger than {MAX_BODY} bytes"))
+        body = await _body(request)
+        if isinstance(body, Response):
+            return body
         try:
             self._apply(msgspec.json.decode(body, type=Wanted))
+        except (UnicodeDecodeError, RecursionError):
+            return answer(refusal(422, "fault", "the body is no JSON in UTF-8"))
         except (msgspec.DecodeError, BadFault, UsageError) as error:
             return answer(refusal(422, "fault", str(error)))
         return ok({"faults": self._set()})

@@ -11,7 +11,8 @@ from typing import Any
 from flowrunner.httpclient import is_loopback
 
 TO_AN_ADDRESS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
-BY_A_NAME = frozenset({"socket.getaddrinfo", "socket.gethostbyname"})
+BY_A_NAME = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"})
+"""The last one is told a whole address."""
 log = logging.getLogger("flowrunner.simulate")
 
 
@@ -30,8 +31,11 @@ def wall_in() -> None:
             if isinstance(address, tuple) and address and not _is_near(address[0]):
                 complain(address[0])
                 raise OSError(errno.ENETUNREACH, "the simulation reaches no other machine")
-        elif event in BY_A_NAME and not _is_near(args[0]):
-            complain(args[0])
+        elif event in BY_A_NAME:
+            name = args[0][0] if isinstance(args[0], tuple) and args[0] else args[0]
+            if _is_near(name):
+                return
+            complain(name)
             raise socket.gaierror(socket.EAI_NONAME, "the simulation knows no other machine")
 
     def complain(host: object) -> None:

@@ -26,7 +26,7 @@ from flowrunner.market.year import shipped
 from flowrunner.message import Instant
 from flowrunner.mqtt.client import Client
 from flowrunner.orders import Order
-from flowrunner.simulate.broker import Broker, make_broker, reachable
+from flowrunner.simulate.broker import Broker, bindable, make_broker, reachable
 from flowrunner.simulate.control import control_routes
 from flowrunner.units import Duration, iso
 
@@ -159,6 +159,7 @@ class World:
         """All parts listen when this returns. UsageError where one cannot; what had started is stopped then."""
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(self.stop)
+            bindable("battery", self.device.host, self.device.port)
             try:
                 await self.device.start()
             except OSError as error:

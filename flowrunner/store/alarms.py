@@ -62,7 +62,8 @@ class Alarms:
 
     def add(self, raised: Sequence[Raised]) -> asyncio.Future[None]:
         """Queue alarms; awaiting returns once they are on the disk. One that is known counts up; where it had
-        stopped for ``SAME_OCCURRENCE``, it wants to be acknowledged anew."""
+        stopped for ``SAME_OCCURRENCE``, it wants to be acknowledged anew; so where its last time
+        is ahead by more than that (a clock that was wrong, a run in another time)."""
 
         def work(sql: sqlite3.Connection) -> None:
             for one in raised:
@@ -71,8 +72,9 @@ class Alarms:
                     " acknowledged_at, acknowledged_by) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, NULL, '')"
                     " ON CONFLICT (flow, node, wire, key, identity) DO UPDATE SET severity = excluded.severity,"
                     " text = excluded.text, count = count + 1, last_at = excluded.last_at,"
-                    " acknowledged_by = CASE WHEN excluded.last_at - last_at > ? THEN '' ELSE acknowledged_by END,"
-                    " acknowledged_at = CASE WHEN excluded.last_at - last_at > ? THEN NULL ELSE acknowledged_at END",
+                    " acknowledged_by = CASE WHEN abs(excluded.last_at - last_at) > ? THEN '' ELSE acknowledged_by END,"
+                    " acknowledged_at ="
+                    " CASE WHEN abs(excluded.last_at - last_at) > ? THEN NULL ELSE acknowledged_at END",
                     (*_storable(one), one.at, one.at, SAME_OCCURRENCE, SAME_OCCURRENCE),
                 )
             sql.execute(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 
 from flowrunner.message import JSON, FieldInfo, Instant, Message
 from flowrunner.store.store import Store
+from flowrunner.store.tables import read_counter
 
 STEP = 1000
 """Rows that one sweep deletes: others wait for the disk meanwhile."""
@@ -18,6 +20,8 @@ MOST_ROWS = 50_000_000
 PAYLOAD_CAP = 65_536
 """Bytes of a payload that are kept; a larger one is refused."""
 _LAST_INSTANT = 2**63 - 1
+ROWS = "history_rows"
+"""The counter of rows."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +83,7 @@ class History:
 
         def work(sql: sqlite3.Connection) -> None:
             sql.executemany(f"INSERT INTO history ({NAMES}) VALUES ({marks})", values)  # noqa: S608  (own names)
+            _counted(sql, len(values))
 
         return self._store.submit(work)
 
@@ -104,10 +109,10 @@ class History:
                     " AND stored_at < ? ORDER BY stored_at LIMIT ?)",
                     (flow, node, _bounded(now - keep_ns), max(left, 0)),
                 ).rowcount
-            first, last = sql.execute("SELECT MIN(id), MAX(id) FROM history").fetchone()
-            surplus = 0 if first is None else last - first + 1 - MOST_ROWS
+            surplus = _counted(sql, left - STEP) - MOST_ROWS
             if surplus > 0 and left > 0:
-                sql.execute("DELETE FROM history WHERE id < ?", (first + min(surplus, left),))
+                oldest = "DELETE FROM history WHERE id IN (SELECT id FROM history ORDER BY id LIMIT ?)"
+                _counted(sql, -sql.execute(oldest, (min(surplus, left),)).rowcount)
             return left <= 0 or surplus > left
 
         return self._store.submit(work)
@@ -121,15 +126,54 @@ class History:
         until: Instant | None = None,
         limit: int = 100,
     ) -> list[Row]:
-        """Newest first by event time; ``since`` included, ``until`` not."""
-        wanted = {"flow = ?": flow, "node = ?": node, "at >= ?": since, "at < ?": until}
-        given = {where: value for where, value in wanted.items() if value is not None}
-        where = f"WHERE {' AND '.join(given)}" if given else ""
-        query = f"SELECT {NAMES} FROM history {where} ORDER BY at DESC, id DESC LIMIT ?"  # noqa: S608  (own names)
-        values = [_bounded(value) if isinstance(value, int) else _storable(value) for value in given.values()]
-        return self._store.read(
-            lambda sql: [Row(**dict(zip(COLUMNS, row, strict=True))) for row in sql.execute(query, [*values, limit])]
+        """Newest first by event time; ``since`` included, ``until`` not. However much is kept, each keeper costs
+        ``limit`` entries of an index at most: others wait for a read."""
+        between = "at >= ? AND at <= ? ORDER BY at DESC, id DESC LIMIT ?"
+        bounds = (
+            -_LAST_INSTANT if since is None else _bounded(since),
+            _LAST_INSTANT if until is None else _bounded(until - 1),
+            limit,
         )
+
+        def work(sql: sqlite3.Connection) -> list[Row]:
+            if flow is None and node is None:
+                newest = sql.execute(f"SELECT at, id FROM history WHERE {between}", bounds).fetchall()  # noqa: S608  (own text)
+            else:
+                own = f"SELECT at, id FROM history WHERE flow = ? AND node = ? AND {between}"  # noqa: S608  (own text)
+                each = (sql.execute(own, (*keeper, *bounds)).fetchall() for keeper in _keepers(sql, flow, node))
+                newest = sorted(chain.from_iterable(each), reverse=True)[:limit]
+            whole = f"SELECT {NAMES} FROM history WHERE id = ?"  # noqa: S608  (own names)
+            rows = (sql.execute(whole, (id_,)).fetchone() for _, id_ in newest)
+            return [Row(**dict(zip(COLUMNS, row, strict=True))) for row in rows]
+
+        return self._store.read(work)
+
+
+def _keepers(sql: sqlite3.Connection, flow: str | None, node: str | None) -> Iterator[tuple[str, str]]:
+    """Flow and node of those who keep rows, as far as they are asked for: one step in the index for each."""
+    wanted = (None if flow is None else _storable(flow), None if node is None else _storable(node))
+    if wanted[0] is not None and wanted[1] is not None:
+        yield wanted[0], wanted[1]
+        return
+    last: tuple[str, str] | None = (wanted[0] or "", "")  # no flow and no node has an empty name
+    while last is not None:
+        own = "SELECT flow, node FROM history WHERE flow = ? AND node > ? ORDER BY node LIMIT 1"
+        found = sql.execute(own, last).fetchone()
+        if found is None and wanted[0] is None:
+            others = "SELECT flow, node FROM history WHERE flow > ? ORDER BY flow, node LIMIT 1"
+            found = sql.execute(others, last[:1]).fetchone()
+        last = found
+        if last is not None and wanted[1] in (None, last[1]):
+            yield last
+
+
+def _counted(sql: sqlite3.Connection, change: int) -> int:
+    """How many rows there are after a change of ``change`` rows. Counted once and then kept up: ids tell nothing of
+    it where rows of several keepers go at different times, and counting takes seconds."""
+    cursor = sql.execute("UPDATE counters SET value = value + ? WHERE name = ?", (change, ROWS))
+    if cursor.rowcount == 0:
+        sql.execute("INSERT INTO counters SELECT ?, COUNT(*) FROM history", (ROWS,))
+    return read_counter(sql, ROWS)
 
 
 def infos_of(row: Row) -> dict[str, FieldInfo]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Annotated, TypedDict
 
 import msgspec
@@ -122,28 +124,36 @@ class Wrong(ValueError):
 class _Records:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.reading = asyncio.Semaphore(1)
+        """A commit to a slow disk holds up a read: it waits in a thread, and not in the loop of the flows."""
 
     async def history(self, request: Request) -> Bytes:
         """What store-outs keep. The event time is the message's own; go on with `to` where an answer ends."""
         asked = request.query_params
         try:
-            rows = History(self.engine.store).find(
+            find = partial(
+                History(self.engine.store).find,
                 flow=asked.get("flow"), node=asked.get("node"), since=_instant(request, "from"),
                 until=_instant(request, "to"), limit=_limit(request),
             )  # fmt: skip
         except Wrong as error:
             return answer(refusal(422, "value", str(error)))
+        async with self.reading:
+            rows = await asyncio.to_thread(find)
         return ok([_row(one) for one in rows])
 
     async def alarms(self, request: Request) -> Bytes:
         """What alarm-outs told. An alarm that comes again counts up; it stays acknowledged while it goes on."""
         try:
-            found = Alarms(self.engine.store).find(
+            find = partial(
+                Alarms(self.engine.store).find,
                 flow=request.query_params.get("flow"), acknowledged=_bool(request, "acknowledged"),
                 limit=_limit(request),
             )  # fmt: skip
         except Wrong as error:
             return answer(refusal(422, "value", str(error)))
+        async with self.reading:
+            found = await asyncio.to_thread(find)
         return ok([_alarm(one) for one in found])
 
     async def acknowledge(self, request: Request) -> Bytes:

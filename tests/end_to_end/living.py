@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import paho.mqtt.publish
 
-from flowrunner.clock import LiveClock, ScaledClock
+from flowrunner.clock import Clock, LiveClock, ScaledClock
 from flowrunner.engine import Engine
 from flowrunner.exchange.simulator import Exchange
 from flowrunner.exchange.simulator.server import ExchangeServer
@@ -94,13 +94,18 @@ class Living:
 
 @asynccontextmanager
 async def living(
-    folder: Path, *, text: str = "", environment: Mapping[str, str] | None = None, speed: float = 1.0
+    folder: Path,
+    *,
+    text: str = "",
+    environment: Mapping[str, str] | None = None,
+    speed: float = 1.0,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Living]:
     """Run ``text`` (bess.yaml unless told) with its state in ``folder``, flow time ``speed`` times as fast as ours.
 
     bess.yaml meets a simulated exchange, where ``environment`` names no other.
     """
-    clock = LiveClock() if speed == 1.0 else ScaledClock(time.time_ns(), speed)
+    clock = clock or (LiveClock() if speed == 1.0 else ScaledClock(time.time_ns(), speed))
     market = Exchange(clock.now, lambda market, at: 90.0, markets=["epex_at"])
     exchange = ExchangeServer(market, "key-of-the-exchange")
     await exchange.start()

@@ -151,6 +151,14 @@ async def test_compressed_answers(clients: list[HttpClient]) -> None:
                 await http.request("GET", "/")
 
 
+async def test_what_follows_a_compressed_answer_is_not_collected(clients: list[HttpClient]) -> None:
+    endless = gzip.compress(b"1") + b" " * 8_000_000
+    async with serve(always(text(endless, more="content-encoding: gzip\r\n"))) as server:
+        http = client(clients, server.url, max_body=20_000_000)
+        with pytest.raises(NoAnswer, match="more behind the end"):
+            await http.request("GET", "/")
+
+
 # ---- nothing was sent --------------------------------------------------------------------------------------------
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 import os
 import statistics
+import threading
 from functools import cache
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowrunner.market import BadPrices, Curve, Price, Slot, price_file, year
+from flowrunner.market import BadPrices, Curve, Market, Price, Slot, price_file, year
+from flowrunner.market.feed import FileFeed, SourceAway
 from flowrunner.market.price_file import PriceFile
-from flowrunner.units import DURATION_UNITS, iso, parse_instant, to_datetime
+from flowrunner.market.sources import Question
+from flowrunner.units import DURATION_UNITS, Duration, iso, parse_instant, to_datetime
 
 HOUR = DURATION_UNITS["h"]
 INSTANTS = st.integers(1_500_000_000_000_000_000, 2_200_000_000_000_000_000)
@@ -85,6 +89,25 @@ def test_a_file_is_parsed_again_when_it_has_changed(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(FileNotFoundError):
         file.read()
+
+
+@pytest.mark.anyio
+async def test_a_disk_that_hangs_holds_one_thread_of_nobody_else(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    os.mkfifo(path)  # who opens it waits until somebody writes
+    feed = FileFeed(str(path), Duration.parse("50ms"))
+    market = Market(name="m", slot_ns=HOUR, gate_closure_ns=0)
+    asked = Question.at(parse_instant("2026-03-29T00:30:00Z"), market, ZoneInfo("UTC"))
+    for _ in range(3):
+        with pytest.raises(SourceAway, match="was not read within 50ms"):
+            await feed.fetch(asked, lambda: asked.now)
+    (hung,) = [one for one in threading.enumerate() if one.name == "price-file"]
+    assert hung.daemon, "it does not keep the program from ending"
+    path.rename(tmp_path / "fifo")
+    path.write_bytes(lines("2026-03-29T00:00:00Z,1", "2026-03-29T01:00:00Z,2"))
+    (tmp_path / "fifo").open("wb").close()
+    hung.join(5)
+    assert [one.eur_mwh for one in await feed.fetch(asked, lambda: asked.now)] == [1, 2]
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:

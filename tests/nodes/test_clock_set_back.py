@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from flowrunner.clock import LiveClock
 from flowrunner.store import Store
 from flowrunner.testing import Rig, run_flow
+from flowrunner.units import DURATION_UNITS
+from tests.end_to_end.living import living
+from tests.peers.raw_http import always, serve, text
 
 FLOW = """
 flow: site
@@ -54,3 +64,32 @@ def test_one_unreadable_value_does_not_shut_out_a_device_whose_clock_is_behind()
         return rig.payloads("best")[-1]
 
     assert run_flow(FLOW, story) == {"t": 2}
+
+
+@pytest.mark.anyio
+async def test_sources_are_asked_on_and_not_only_when_it_is_so_late_again(tmp_path: Path) -> None:
+    back = 0
+    prices = tmp_path / "p.csv"
+    prices.write_text("timestamp,price_eur_mwh\n2025-01-01T00:00:00Z,1\n2025-01-01T00:15:00Z,2\n", encoding="utf-8")
+    async with serve(always(text("1"))) as server:
+        flow = f"""
+flow: site
+market: {{name: m, slot: 15min, gate_closure: 5min}}
+nodes:
+  poll: {{type: http-poll, url: "{server.url}/", every: 1s}}
+  price: {{type: price-in, source: csv, file: '{prices}', every: 1s}}
+"""
+        clock = LiveClock(lambda: time.time_ns() - back)
+        async with living(tmp_path / "data", text=flow, clock=clock) as running:
+
+            def fetched(name: str) -> int:
+                return sum(one.root is not None and one.root[1][:5] != "slot:" for one in running.seen.get(name, ()))
+
+            def has(name: str, count: int) -> bool:
+                return fetched(name) >= count
+
+            for name in ("poll", "price"):
+                await running.until(partial(has, name, 1), "an answer")
+            for name in ("price", "poll"):  # set back when the other one has just spoken: this one sleeps
+                back += 2 * DURATION_UNITS["d"]
+                await running.until(partial(has, name, fetched(name) + 3), f"answers to {name}")

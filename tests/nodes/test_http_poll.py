@@ -148,9 +148,12 @@ async def test_polls_are_aligned_and_retry_after_is_kept(tmp_path: Path) -> None
         text("", "429 Slow", more="retry-after: 30\r\n"),
         text("", "503 Later", more=f"date: {day} 10:00:00 GMT\r\nretry-after: {day} 10:01:00 GMT\r\n"),
         text('{"soc": 1}'),
+        text("", "429 Slow", more=f"date: {day} 10:00:00 GMT\r\nretry-after: {day} 10:01:00 +9999999999999\r\n"),
+        text('{"soc": 2}'),
     )  # fmt: skip
     async with polling(tmp_path, answers, speed=100) as (flow, _):
-        found = await records(flow, 5)
+        found = await records(flow, 6)
+        assert flow.node("p")["errors"].get("internal") is None
         due = [parse_instant(one.root[1]) for one in found]
         gaps = [(later - before) / SECOND for before, later in pairwise(due)]
         assert 30 <= gaps[0] < 40

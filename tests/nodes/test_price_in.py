@@ -147,7 +147,7 @@ def test_while_the_file_is_away_the_kept_prices_count_and_it_says_so(tmp_path: P
         counters = rig.worker("price").counters
         assert counters.connected is False
         assert counters.last_error == (
-            f"not-connected: csv: {path} cannot be read: No such file or directory; "
+            f"source-away: csv: {path} cannot be read: No such file or directory; "
             "goes on with the prices that are kept, until 2026-03-02T12:00:00.000Z"
         )
         assert codes(rig) == ["source-away"], "once for the whole outage"
@@ -163,6 +163,17 @@ def test_while_the_file_is_away_the_kept_prices_count_and_it_says_so(tmp_path: P
         path.unlink()
         await rig.advance("5min")
         assert codes(rig)[-1] == "source-away", "the next outage is news"
+
+    run_flow(flow(options), story, start="2026-03-02T10:01:00Z")
+
+
+def test_a_price_that_is_taken_out_of_the_file_counts_no_longer(tmp_path: Path) -> None:
+    options = write(tmp_path / "p.csv", "2026-03-02T10:00:00Z", [1, 2, 3, 4, 5, 6, 7, 8]).replace("1h", "5min")
+
+    async def story(rig: Rig) -> None:
+        write(tmp_path / "p.csv", "2026-03-02T10:00:00Z", [1, 2])
+        await rig.advance("20min")
+        assert seen(rig.out("price")[-1]) == ("10:20", None, "10:30", "bad")
 
     run_flow(flow(options), story, start="2026-03-02T10:01:00Z")
 

@@ -19,12 +19,13 @@ BAD = "flow: bad\nnodes:\n  tick: {type: inject, every: 1}\n  out: {type: lg, fr
 GOOD = "flow: good\nnodes:\n  tick: {type: inject, every: 1h, payload: 1}\n  out: {type: log, from: tick}\n"
 LONG = "0123456789abcdef"
 PATIENCE_S = 30.0
+FOREIGN = ("FLOWRUNNER_", "BESS_", "EXCHANGE_")
 READY = re.compile(r"ready on (http://[^;\s]+);")
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of this process without what the first user sets, and with ``more``."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("FLOWRUNNER_", "BESS_"))}
+    own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     return own | {"COLUMNS": "100", "PYTHONUNBUFFERED": "1"} | dict(more or {})
 
 
@@ -45,9 +46,16 @@ class Program:
     """
 
     def __init__(
-        self, *arguments: str | Path, data: Path, env: Mapping[str, str] | None = None, port: int = 0, cwd: Path = ROOT
+        self,
+        *arguments: str | Path,
+        data: Path | None,
+        env: Mapping[str, str] | None = None,
+        port: int = 0,
+        cwd: Path = ROOT,
     ) -> None:
-        self.command = [sys.executable, "-m", "flowrunner", "run", *arguments, "--port", str(port), "--data", data]
+        self.command: list[str | Path] = [sys.executable, "-m", "flowrunner", "run", *arguments, "--port", str(port)]
+        if data is not None:
+            self.command += ["--data", data]
         self.lines: list[str] = []
         self.url = ""
         self._env, self._cwd = environment(env), cwd

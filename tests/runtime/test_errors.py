@@ -51,7 +51,7 @@ def test_not_connected_keeps_the_message_and_the_order(kind: str) -> None:
         view = rig.engine.node("t", "work")
         assert (view["state"], view["connected"], view["received"], view["restarts"]) == ("running", True, 3, 2)
         assert rig.engine.not_ready() == {}
-        assert numbers(rig, "bad") == []
+        assert [one["code"] for one in numbers(rig, "bad")] == ["not-connected"], "the outage, once; no message"
 
     play(flow(kind, "moods: [away, away]"), story)
 

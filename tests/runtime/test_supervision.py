@@ -275,7 +275,7 @@ class Duplex(Node):
         seen = numbers(rig, "end")
         assert [one for one in seen if isinstance(one, int)] == [0, 1, 2, 3, 4, 5]
         assert [one for one in seen if isinstance(one, str)] == ["in 0", "in 1", "in 2"]
-        assert numbers(rig, "bad") == []
+        assert [one["code"] for one in numbers(rig, "bad")] == ["not-connected"] * 2, "each outage once; no message"
         assert rig.worker("line").counters.received == 6
         calls = list(node(rig, "line").calls)
         assert len(calls) == 7  # one was interrupted, and offered again

@@ -16,13 +16,13 @@ one order."""
 ANY = "any"
 
 FAULTS: dict[str, str] = {
-    "delay": "does the call and answers `seconds` later (real seconds)",
-    "answer-lost": "does the call and closes the connection without an answer",
-    "reset": "resets the connection; nothing was done",
-    "throttled": "answers 429 without Retry-After; nothing was done",
-    "error-before": "answers 500; nothing was done",
-    "error-after": "does the call and answers 500",
-    "refused": "answers 400 with `text`; nothing was done",
+    "delay": "the exchange does the call and answers `seconds` later (real seconds)",
+    "answer-lost": "the exchange does the call and closes the connection without an answer",
+    "reset": "the exchange resets the connection; nothing was done",
+    "throttled": "the exchange answers 429 without Retry-After; nothing was done",
+    "error-before": "the exchange answers 500; nothing was done",
+    "error-after": "the exchange does the call and answers 500",
+    "refused": "the exchange answers 400 with `text`; nothing was done",
     "prices-dead": "the price store is away: made-up prices with 200",
     "prices-stale": "the price store stands still: prices an hour old, with their old timestamp",
 }

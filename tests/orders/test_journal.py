@@ -1,0 +1,290 @@
+"""The journal on its store: identities, the steps of an order's life, what counts, and what is kept of refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from flowrunner.errors import UsageError
+from flowrunner.market import Slot
+from flowrunner.orders import Book, Intent, Journal, Order, Refusal, State, WrongStep, journal
+from flowrunner.store import FILE_NAME, Store, StoreFailed, reading
+
+pytestmark = pytest.mark.anyio
+QUARTER = 900 * 10**9
+NOW = 1_737_766_800 * 10**9
+"""2025-01-25T01:00:00Z"""
+DAY = Slot(NOW - 2 * 4 * QUARTER, NOW + 22 * 4 * QUARTER)
+NEXT: dict[State, set[State]] = {
+    "intent": {"sending", "paper", "expired"},
+    "sending": {"accepted", "rejected", "unknown", "intent"},
+    "unknown": {"accepted", "rejected"},
+}
+"""All that may follow; nothing else may."""
+WAYS: dict[State, list[State]] = {
+    "intent": [], "sending": ["sending"], "paper": ["paper"], "expired": ["expired"],
+    "accepted": ["sending", "accepted"], "rejected": ["sending", "rejected"], "unknown": ["sending", "unknown"],
+}  # fmt: skip
+
+
+def order(number: int = 0, **changes: Any) -> Order:
+    """For the quarter-hour ``number`` after 01:15Z."""
+    start = NOW + (number + 1) * QUARTER
+    given: dict[str, Any] = {
+        "market": "epex_at", "delivery_start": start, "delivery_end": start + QUARTER, "side": "BUY",
+        "quantity_mwh": 1.0, "requested_mwh": 1.0, "limited_by": "", "limit_price_eur_mwh": 50.0,
+        "order_type": "LIMIT", "time_in_force": "GFD", "flow": "bess", "guard": "guard", "rule": "buy",
+        "state": "intent", "mode": "", "created_at": NOW, "updated_at": NOW,
+    } | changes  # fmt: skip
+    return Order(id=changes.get("id") or wish(**{key: given[key] for key in ("market", "side")}, number=number).id,
+                 **{key: value for key, value in given.items() if key != "id"})  # fmt: skip
+
+
+def wish(market: str = "epex_at", side: Any = "BUY", number: int = 0) -> Intent:
+    start = NOW + (number + 1) * QUARTER
+    return Intent(market=market, slot=Slot(start, start + QUARTER), side=side, quantity_mwh=1.0,
+                  limit_price_eur_mwh=50.0, rule="buy")  # fmt: skip
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = Store.open(tmp_path)
+    yield opened
+    await opened.close()
+
+
+async def added(kept: Journal, one: Order, *states: State) -> Order:
+    await kept.decide(lambda book: book.add(one, {}))
+    for state in states:
+        one = await kept.advance(one.id, state, NOW)
+    return one
+
+
+def test_the_identity_is_market_slot_and_side() -> None:
+    assert wish().id == "epex_at-20250125T0115Z-BUY"
+    ids = [wish(*one).id for one in itertools.product(("epex_at", "epex_de"), ("BUY", "SELL"), range(96))]
+    assert len(set(ids)) == len(ids)
+
+
+# ---- steps ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("now", "then"), [*itertools.product(get_args(State), get_args(State))])
+async def test_every_step(store: Store, now: State, then: State) -> None:
+    kept = Journal(store)
+    one = await added(kept, order(), *WAYS[now])
+    if then in NEXT.get(now, set()):
+        after = await kept.advance(one.id, then, NOW + 1, reason="so", exchange_id="7", mode="live", detail={"a": 1})
+        assert kept.find(one.id) == after == msgspec.structs.replace(
+            one, state=then, updated_at=NOW + 1, reason="so", exchange_id="7", mode="live"
+        )  # fmt: skip
+        found = kept.story(one.id)
+        assert found is not None
+        assert found[1][-1] == {"at": NOW + 1, "state": then, "reason": "so", "detail": {"a": 1}}
+    else:
+        with pytest.raises(WrongStep, match=f"the order {one.id} is {now} and cannot become {then}"):
+            await kept.advance(one.id, then, NOW + 1)
+        assert kept.find(one.id) == one
+        found = kept.story(one.id)
+        assert found is not None
+        assert len(found[1]) == 1 + len(WAYS[now])
+
+
+async def test_no_step_of_an_order_that_is_not_there(store: Store) -> None:
+    with pytest.raises(WrongStep, match="the journal has no order 'x'"):
+        await Journal(store).advance("x", "sending", NOW)
+    assert Journal(store).find("x") is None
+    assert Journal(store).story("x") is None
+
+
+# ---- identities -----------------------------------------------------------------------------------------------------
+
+
+async def test_an_identity_is_there_once_however_many_decide_at_the_same_time(store: Store, tmp_path: Path) -> None:
+    def decide(guard: str) -> Any:
+        def work(book: Book) -> Order | None:
+            one = order(guard=guard)
+            return None if book.find(one.id) is not None else book.add(one, {"guard": guard})
+
+        return work
+
+    found = await asyncio.gather(*(Journal(store).decide(decide(f"guard-{number}")) for number in range(20)))
+    assert [one is not None for one in found].count(True) == 1
+    assert len(Journal(store).orders()) == 1
+    by_hand = sqlite3.connect(tmp_path / FILE_NAME)
+    assert by_hand.execute("SELECT COUNT(*) FROM orders").fetchone() == (1,), "on the disk when it returns"
+    by_hand.close()
+
+
+async def test_the_file_itself_refuses_a_second_one(store: Store) -> None:
+    kept = Journal(store)
+    await added(kept, order())
+    for again in (order(), order(id="by another name")):
+        with pytest.raises(sqlite3.IntegrityError):
+            await added(kept, again)
+    assert len(kept.orders()) == 1
+    found = kept.story(order().id)
+    assert found is not None
+    assert len(found[1]) == 1
+
+
+async def test_what_fails_in_the_middle_leaves_nothing(store: Store) -> None:
+    def work(book: Book) -> None:
+        book.add(order(), {})
+        book.advance(order().id, "sending", NOW)
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        await Journal(store).decide(work)
+    assert Journal(store).orders() == []
+
+
+async def test_a_file_that_cannot_be_written(store: Store, tmp_path: Path) -> None:
+    await store.submit(lambda sql: sql.execute("PRAGMA busy_timeout = 10") and None)
+    by_hand = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    by_hand.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreFailed, match="database is locked"):
+        await added(Journal(store), order())
+    by_hand.close()
+    assert Journal(store).orders() == []
+
+
+# ---- what counts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", get_args(State))
+async def test_what_counts_in_each_state(store: Store, state: State) -> None:
+    kept = Journal(store)
+    await added(kept, order(quantity_mwh=2.0), *WAYS[state])
+    held = await kept.decide(lambda book: book.held(wish(side="SELL"), NOW, DAY, DAY, NOW))
+    may_be_delivered = state not in ("rejected", "expired")
+    assert (held.slot, held.minute, held.day) == (1, 1, 1), "counts hold whatever became of it"
+    assert held.day_position_mwh == (2.0 if may_be_delivered else 0)
+    assert bool(held.opposite) == bool(held.pending) == may_be_delivered
+    assert bool(held.unknown) == (state in ("unknown", "sending"))
+    other = await kept.decide(lambda book: book.held(wish("epex_de"), NOW, DAY, DAY, NOW))
+    assert other == msgspec.structs.replace(other, slot=0, minute=0, day=0, unknown="", opposite="",
+                                            day_position_mwh=0, pending=[])  # fmt: skip
+
+
+async def test_the_edges_of_minute_day_slot_and_delivery(store: Store) -> None:
+    kept = Journal(store)
+    await added(kept, order())
+    start, end = order().delivery_start, order().delivery_end
+
+    async def held(now: int, number: int = 0, measured_at: int | None = None) -> tuple[int, int, int, int]:
+        day = Slot(now // (96 * QUARTER) * 96 * QUARTER, (now // (96 * QUARTER) + 1) * 96 * QUARTER)
+        at = now if measured_at is None else measured_at
+        found = await kept.decide(lambda book: book.held(wish(number=number), now, day, DAY, at))
+        return found.slot, found.minute, found.day, len(found.pending)
+
+    minute = 60 * 10**9
+    assert await held(NOW) == (1, 1, 1, 1)
+    assert await held(NOW + minute - 1) == (1, 1, 1, 1)
+    assert await held(NOW + minute) == (1, 0, 1, 1)
+    assert await held(NOW, number=1) == (0, 1, 1, 1)
+    assert await held(NOW, number=-1) == (0, 1, 1, 1)
+    assert await held(end - 1) == (1, 0, 1, 1)
+    assert await held(end) == (1, 0, 1, 0)
+    assert await held(end, measured_at=start) == (1, 0, 1, 1), "the measurement does not know of the delivery yet"
+    midnight = NOW // (96 * QUARTER) * 96 * QUARTER
+    assert await held(midnight) == (1, 0, 1, 1)
+    assert await held(midnight - 1) == (1, 0, 0, 1)
+
+
+# ---- what is kept ----------------------------------------------------------------------------------------------------
+
+
+async def test_refusals_are_counted(store: Store) -> None:
+    kept = Journal(store)
+
+    def work(book: Book) -> list[bool]:
+        def refuse(number: int, reason: str = "price") -> bool:
+            return book.refuse(wish(number=number), Refusal(reason, f"{number}"), NOW + number, "f", "g", {"n": 1})
+
+        return [refuse(0), refuse(0), refuse(1), refuse(0, "value"), refuse(0)]
+
+    assert await kept.decide(work) == [True, False, True, True, False]
+    assert {(one.text, one.reason, one.count) for one in kept.refusals()} == {
+        ("0", "price", 3), ("1", "price", 1), ("0", "value", 1),
+    }  # fmt: skip
+
+
+async def test_only_the_newest_refusals_are_kept(store: Store) -> None:
+    kept = Journal(store)
+    most = journal.REFUSALS_KEPT
+
+    def fill(book: Book) -> None:
+        """What years leave behind, written by hand."""
+        connection = book._sql  # a hundred thousand refusals one by one take too long
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO refusals"
+            " SELECT 'epex_at', i, 'BUY', 'f', 'g', 'r', 'price', 't', 1, i, i, x'6e756c6c' FROM n",
+            (most - 1,),
+        )
+
+    await kept.decide(fill)
+    await kept.decide(lambda book: book.refuse(wish(), Refusal("price", "new"), NOW, "f", "g", {}))
+    (count,) = store.read(lambda sql: sql.execute("SELECT COUNT(*) FROM refusals").fetchone())
+    assert count == most
+    assert kept.refusals(limit=1)[0].text == "new"
+
+
+async def test_lists(store: Store) -> None:
+    kept = Journal(store)
+    for number in range(5):
+        ways: list[State] = ["paper"] if number % 2 else []
+        await added(kept, order(number, created_at=NOW + number), *ways)
+    await added(kept, order(9, market="epex_de", created_at=NOW + 9))
+    assert [one.created_at - NOW for one in kept.orders()] == [9, 4, 3, 2, 1, 0]
+    assert [one.created_at - NOW for one in kept.orders(limit=2)] == [9, 4]
+    assert [one.created_at - NOW for one in kept.orders(market="epex_at", state="paper")] == [3, 1]
+    assert kept.orders(market="other") == []
+    assert [one.created_at - NOW for one in kept.left_over("bess")] == [0, 2, 4, 9]
+    assert kept.left_over("other") == []
+
+
+async def test_it_is_all_there_after_a_restart(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    one = await added(Journal(store), order(), "sending", "unknown")
+    await store.close()
+    store = Store.open(tmp_path)
+    assert Journal(store).orders() == [one]
+    await store.close()
+
+
+async def test_who_reads_from_outside_decides_nothing(store: Store, tmp_path: Path) -> None:
+    await added(Journal(store), order())
+    with reading(tmp_path / FILE_NAME) as outside:
+        assert Journal(outside).orders() == [order()]
+        with pytest.raises(WrongStep, match="open for reading only"):
+            await added(Journal(outside), order(1))
+        with pytest.raises(UsageError, match="readonly"):
+            outside.read(lambda sql: sql.execute("DELETE FROM orders"))
+    assert len(Journal(store).orders()) == 1
+
+
+async def test_a_file_of_another_version_is_not_read(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    await store.close()
+    for version, said in (
+        (999, "a newer flowrunner; update flowrunner"),
+        (1, "an older flowrunner; run its flows once"),
+    ):
+        by_hand = sqlite3.connect(tmp_path / FILE_NAME)
+        by_hand.execute(f"PRAGMA user_version = {version}")
+        by_hand.close()
+        with pytest.raises(UsageError, match=said), reading(tmp_path / FILE_NAME):
+            pass
+    (tmp_path / "text.db").write_text("no database at all, but long enough to be looked at" * 20)
+    with pytest.raises(UsageError, match="cannot read"), reading(tmp_path / "text.db"):
+        pass
+    with pytest.raises(UsageError, match="name the data folder"), reading(tmp_path / "none.db"):
+        pass
