@@ -154,7 +154,8 @@ async def test_the_battery_is_as_somebody_wants_it(world: World, client: httpx2.
     assert battery["temperature_c"] == pytest.approx(45, abs=0.1)
     assert battery["soc_percent"] == pytest.approx(60, abs=0.1)
     assert (await registers(world))["temperature_c"] == pytest.approx(45, abs=0.2)
-    for wrong in ({"soc_percent": 101}, {"temperature_c": "hot"}, {"power": 1}, []):
+    wrongs: list[Any] = [{"soc_percent": 101}, {"temperature_c": "hot"}, {"power": 1}, []]
+    for wrong in wrongs:
         answer = await client.post("/world/battery", json=wrong)
         assert answer.status_code == 422, wrong
     assert (await client.post("/world/battery", content=b"{}")).status_code == 415
