@@ -222,7 +222,7 @@ def test_flow_and_plant_of_compose_meet(store: Buildah, container: str, place: P
                 assert time.monotonic() < deadline, ready
             status = ask(f"{url}/api/bess/status", KEYS["BESS_API_KEY"])[1]
             assert status["status"] == "online"
-            assert 45 < status["soc_percent"] < 55  # it begins half full
+            assert 10 < status["soc_percent"] < 90  # what its site makes of it at this time of day
             assert runner.end() == 0
 
 

@@ -183,7 +183,7 @@ def plant(command: list[str]) -> Iterator[dict[str, str]]:
         for line in process.stdout:
             name, _, value = line.rstrip("\n").partition("=")
             world[name] = value.replace("0.0.0.0", "127.0.0.1")
-            if name == "EXCHANGE_API_KEY":  # the last one
+            if name == "EXCHANGE_URL":  # the last one: the key was given, and is not printed
                 break
         yield world
         os.kill(innermost(process.pid), signal.SIGTERM)
