@@ -7,6 +7,7 @@ from typing import Annotated, NotRequired, TypedDict
 from msgspec import Meta
 
 from flowrunner.message import JSON, Origin, Quality
+from flowrunner.orders import OrderType, Side, State, TimeInForce
 from flowrunner.runtime.counters import NodeState
 
 Time = Annotated[
@@ -131,3 +132,65 @@ class DeadLetterShown(TypedDict):
     code: str
     reason: str
     message: Annotated[JSON, Meta(description="The message as the node had it.")]
+
+
+# ---- orders -------------------------------------------------------------------------------------------------
+
+Energy = Annotated[float, Meta(description="MWh.")]
+
+
+class OrderShown(TypedDict):
+    """An order of the journal."""
+
+    order: Annotated[str, Meta(description="Its identity: market, delivery slot and side.")]
+    market: str
+    delivery_start: Time
+    delivery_end: Time
+    side: Side
+    quantity_mwh: Energy
+    requested_mwh: Annotated[float, Meta(description="What the rule wanted, in MWh.")]
+    limited_by: Annotated[str, Meta(description='The threshold that made the quantity smaller, or "".')]
+    limit_price_eur_mwh: Annotated[float | None, Meta(description="EUR/MWh; null for an order without a limit.")]
+    order_type: OrderType
+    time_in_force: TimeInForce
+    rule: str
+    state: State
+    mode: Annotated[str, Meta(description='paper, live, or "" while nothing took it.')]
+    exchange_id: Annotated[str, Meta(description='The exchange\'s own id, or "".')]
+    reason: Annotated[str, Meta(description="What the exchange said, or why it was not sent.")]
+    flow: str
+    guard: str
+    created_at: Time
+    updated_at: Time
+
+
+class StepShown(TypedDict):
+    """One step of an order's life."""
+
+    at: Time
+    state: State
+    reason: str
+    detail: Annotated[JSON, Meta(description="Of the first step: the decision; later: the exchange's answer.")]
+
+
+class StoryShown(TypedDict):
+    """An order with its whole story."""
+
+    order: OrderShown
+    steps: list[StepShown]
+
+
+class RefusalShown(TypedDict):
+    """An order that a guard did not let through: once for each rule, slot, side and reason."""
+
+    market: str
+    delivery_start: Time
+    side: Side
+    flow: str
+    guard: str
+    rule: str
+    reason: str
+    text: str
+    count: Annotated[int, Meta(ge=1, description="How many intents it was said to.")]
+    created_at: Time
+    updated_at: Time

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from flowrunner import shown, views
 from flowrunner.errors import UsageError, did_you_mean
 from flowrunner.message import JSON
-from flowrunner.orders import Journal, Order, shown
+from flowrunner.orders import Journal, Order
 from flowrunner.store import DATA_FOLDER, FILE_NAME, reading
 
 
@@ -30,9 +31,9 @@ def print_orders(data: Path, *, limit: int, as_json: bool) -> None:
     with reading(data / FILE_NAME) as store:
         journal = Journal(store)
         orders, refusals = journal.orders(limit=limit), journal.refusals(limit=limit)
-    told = [shown.refusal(one) for one in refusals]
+    told = [views.refusal(one) for one in refusals]
     if as_json:
-        _print_json({"orders": [shown.order(one) for one in orders], "refusals": told})
+        _print_json({"orders": [views.order(one) for one in orders], "refusals": told})
         return
     if not orders:
         print("no orders yet")
@@ -54,7 +55,7 @@ def print_order(data: Path, name: str, *, as_json: bool) -> None:
         known = [] if found else [one.id for one in journal.orders(limit=1000)]
     if found is None:
         raise UsageError(f"there is no order {name!r}; {did_you_mean(name, known) or '`flowrunner orders` lists them'}")
-    story = shown.story(*found)
+    story = views.story(*found)
     if as_json:
         _print_json(story)
         return
@@ -67,7 +68,7 @@ def _print_json(value: object) -> None:
 
 
 def _row(order: Order) -> list[str]:
-    one = shown.order(order)
+    one = views.order(order)
     limited = f" of {order.requested_mwh:g} ({order.limited_by})" if order.limited_by else ""
     return [
         _minute(one["created_at"]),

@@ -8,7 +8,8 @@ import msgspec
 
 from flowrunner import shown
 from flowrunner.graph import FlowHead, Graph, GraphNode
-from flowrunner.message import Instant, Message
+from flowrunner.message import JSON, Instant, Message
+from flowrunner.orders import Order, Refused
 from flowrunner.runtime.counters import Counters
 from flowrunner.runtime.inbox import Inbox
 from flowrunner.store import DeadLetter
@@ -119,3 +120,23 @@ def dead_letter(letter: DeadLetter) -> shown.DeadLetterShown:
         "reason": letter.reason,
         "message": msgspec.Raw(letter.message),
     }
+
+
+def order(one: Order) -> shown.OrderShown:
+    more = {
+        "flow": one.flow,
+        "guard": one.guard,
+        "created_at": iso(one.created_at),
+        "updated_at": iso(one.updated_at),
+    }
+    return cast(shown.OrderShown, one.record() | more)
+
+
+def story(one: Order, steps: list[dict[str, JSON]]) -> shown.StoryShown:
+    return {"order": order(one), "steps": [cast(shown.StepShown, {**step, "at": iso(step["at"])}) for step in steps]}
+
+
+def refusal(one: Refused) -> shown.RefusalShown:
+    times: dict[str, Instant] = {name: getattr(one, name) for name in ("delivery_start", "created_at", "updated_at")}
+    texts = {name: getattr(one, name) for name in ("market", "side", "flow", "guard", "rule", "reason", "text")}
+    return cast(shown.RefusalShown, {**texts, "count": one.count, **{name: iso(at) for name, at in times.items()}})

@@ -1,8 +1,18 @@
 """Orders: what may be ordered, and the journal of what was decided, sent and answered."""
 
-from flowrunner.orders.journal import Book, Journal, WrongStep
+from flowrunner.orders.journal import Book, Journal, Refused, WrongStep
 from flowrunner.orders.limits import Energy, Held, MaxOrders, PriceRange, Reduction
-from flowrunner.orders.order import INTENT_FIELDS, ORDER_SHAPE, Intent, Order, Refusal, Side, State
+from flowrunner.orders.order import (
+    INTENT_FIELDS,
+    ORDER_SHAPE,
+    Intent,
+    Order,
+    OrderType,
+    Refusal,
+    Side,
+    State,
+    TimeInForce,
+)
 from flowrunner.orders.reading import Reading, Verdict, read_intent
 
 __all__ = [
@@ -15,12 +25,15 @@ __all__ = [
     "Journal",
     "MaxOrders",
     "Order",
+    "OrderType",
     "PriceRange",
     "Reading",
     "Reduction",
     "Refusal",
+    "Refused",
     "Side",
     "State",
+    "TimeInForce",
     "Verdict",
     "WrongStep",
     "read_intent",

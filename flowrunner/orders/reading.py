@@ -116,6 +116,8 @@ class Reading:
                 yield Refusal("manual", f"a person typed {', '.join(values) or 'what the record holds'}")
         for name in self.uses:
             yield from self._of_field(name, slot, max_age.get(name))
+            if max_age and name not in max_age and self.message.info(name).valid_until is None:
+                yield Refusal("no-max-age", f"{name} is under no max_age, and nothing else says until when it is true")
         for name, age in max_age.items():
             if name not in self.uses and name in self.record:
                 info = self.message.info(name)  # the price of another slot may have run out: nothing rests on it

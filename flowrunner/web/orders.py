@@ -8,9 +8,10 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response as Bytes
 
+from flowrunner import shown, views
 from flowrunner.engine import Engine, Unknown
 from flowrunner.http import refusal
-from flowrunner.orders import Journal, State, shown
+from flowrunner.orders import Journal, State
 from flowrunner.web.answer import answer, ok
 from flowrunner.web.endpoint import Endpoint, Query
 
@@ -53,7 +54,7 @@ class _Orders:
         if state is not None and state not in get_args(State):
             return _wrong("state", f"one of {', '.join(get_args(State))}")
         found = self.journal.orders(limit=limit, market=request.query_params.get("market"), state=state)
-        return ok([shown.order(one) for one in found])
+        return ok([views.order(one) for one in found])
 
     async def order(self, request: Request) -> Bytes:
         """The order, its decision (inputs with age and source, the rule's clauses) and each step since."""
@@ -61,14 +62,14 @@ class _Orders:
         found = self.journal.story(name)
         if found is None:
             raise Unknown(f"there is no order {name[:100]!r}")
-        return ok(shown.story(*found))
+        return ok(views.story(*found))
 
     async def refusals(self, request: Request) -> Bytes:
         """Each once for its rule, slot, side and reason, with how often it came."""
         limit = _limit(request)
         if limit is None:
             return _wrong("limit", f"a whole number from 1 to {MOST}")
-        return ok([shown.refusal(one) for one in self.journal.refusals(limit=limit)])
+        return ok([views.refusal(one) for one in self.journal.refusals(limit=limit)])
 
 
 def _limit(request: Request) -> int | None:

@@ -7,7 +7,7 @@ import pytest
 from flowrunner.graph import check_flows
 from flowrunner.message import FieldInfo
 from flowrunner.registry import Registry
-from flowrunner.testing import Rig
+from flowrunner.testing import Rig, run_flow
 from tests.orders.guarded import FLOW, blocked, orders, play, wish
 
 SECOND = 10**9
@@ -113,3 +113,25 @@ def test_a_limit_of_age_for_a_node_of_another_flow() -> None:
     assert checked.graph is not None, checked.problems
     about = checked.graph.nodes["site/guard"].about["other/meter"]
     assert list(about.fields) == ["soc_percent", "temperature_c", "price_eur_mwh", "mwh"]
+
+
+def test_a_value_that_was_renamed_past_its_limit_of_age_is_refused() -> None:
+    text = """
+flow: site
+market: {name: epex_at, slot: 15min, gate_closure: 5min}
+nodes:
+  meter: {type: manual-in, fields: {soc_percent: {}, eur: {}}}
+  named: {type: compute, from: meter, fields: {soc: soc_percent}}
+  buy:
+    type: rule
+    from: named
+    when: soc < 30
+    then: {side: BUY, quantity_mwh: 1, limit_price_eur_mwh: 50}
+  guard: {type: risk-guard, from: buy, manual: allow, max_age: {meter: 90s}}
+"""
+
+    async def story(rig: Rig) -> list[str]:
+        await rig.emit("meter", {"soc_percent": 20, "eur": 50})
+        return [one["reason"] for one in rig.payloads("guard", "blocked")]
+
+    assert run_flow(text, story) == ["no-max-age"]
