@@ -13,6 +13,8 @@ from flowrunner.message import JSON
 from flowrunner.orders import Journal, Order
 from flowrunner.store import DATA_FOLDER, FILE_NAME, reading
 
+HEADER = ["decided", "order", "energy", "limit", "state"]
+
 
 def data_folder(given: Path | None, here: Path = Path()) -> Path:
     """The data folder: the given one, else the one that ``run`` makes beside the flows of this folder."""
@@ -37,7 +39,7 @@ def print_orders(data: Path, *, limit: int, as_json: bool) -> None:
         return
     if not orders:
         print("no orders yet")
-    for line in _columns(_row(one) for one in orders):
+    for line in _columns([HEADER, *map(_row, orders)] if orders else []):
         print(line)
     if told:
         print("\nrefused:")
