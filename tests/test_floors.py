@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: dict[int, set[str]] = {
     0: {"__init__", "errors", "message", "clock", "units", "http", "logs", "shape"},
-    1: {"flowfile", "schema", "expression", "template", "fields", "standing", "body", "httpclient"},
+    1: {"flowfile", "schema", "expression", "template", "fields", "standing", "body", "embedded", "httpclient"},
     2: {"node", "registry", "graph", "store", "modbus", "mqtt", "market", "exchange", "battery", "orders"},
     3: {"runtime", "connections"},
     4: {"engine", "views", "shown", "reference"},

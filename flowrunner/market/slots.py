@@ -10,9 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from flowrunner.message import Instant
-from flowrunner.units import iso
-
-SECOND_NS = 1_000_000_000
+from flowrunner.units import SECOND, iso
 
 
 class Slot(NamedTuple):
@@ -24,7 +22,7 @@ class Slot(NamedTuple):
     @property
     def hours(self) -> float:
         """Its length in hours: 0.25 for a quarter-hour."""
-        return (self.end - self.start) / (3600 * SECOND_NS)
+        return (self.end - self.start) / (3600 * SECOND)
 
     def covers(self, instant: Instant) -> bool:
         return self.start <= instant < self.end
@@ -77,7 +75,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
 
 def local_day(instant: Instant, zone: ZoneInfo) -> date:
     """The calendar day of ``instant`` in ``zone``."""
-    return datetime.fromtimestamp(instant // SECOND_NS, zone).date()
+    return datetime.fromtimestamp(instant // SECOND, zone).date()
 
 
 def day_of(instant: Instant, zone: ZoneInfo) -> Slot:
@@ -89,4 +87,4 @@ def day_of(instant: Instant, zone: ZoneInfo) -> Slot:
 def midnight(day: date, zone: ZoneInfo) -> Instant:
     """The instant at which ``day`` begins in ``zone``."""
     local = datetime(day.year, day.month, day.day, tzinfo=zone)
-    return int(local.astimezone(UTC).timestamp()) * SECOND_NS
+    return int(local.astimezone(UTC).timestamp()) * SECOND

@@ -15,9 +15,10 @@ from flowrunner.battery.server import FAULTS as LINE_FAULTS
 from flowrunner.errors import UsageError, did_you_mean
 from flowrunner.exchange.simulator import BadFault
 from flowrunner.exchange.simulator.faults import FAULTS as EXCHANGE_FAULTS
-from flowrunner.http import refusal, wrong_media
+from flowrunner.http import refusal
 from flowrunner.message import JSON
 from flowrunner.units import iso
+from flowrunner.web import body
 from flowrunner.web.answer import answer, ok
 from flowrunner.web.guard import Guard, KeyCheck
 
@@ -75,19 +76,6 @@ class Placed(msgspec.Struct, forbid_unknown_fields=True):
     temperature_c: Annotated[float, Meta(ge=-40, le=90)] | None = None
 
 
-async def _body(request: Request) -> bytes | Response:
-    """The body of a request, or why it is refused."""
-    media = wrong_media(request.headers)
-    if media:
-        return answer(refusal(415, "media-type", media))
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            return answer(refusal(413, "too-large", f"the body is larger than {MAX_BODY} bytes"))
-    return body
-
-
 class _Control:
     def __init__(self, world: World) -> None:
         self.world = world
@@ -118,11 +106,11 @@ class _Control:
 
     async def place(self, request: Request) -> Response:
         """``{"soc_percent": 20, "temperature_c": 45}``: the battery is so from now on; what is left out stays."""
-        body = await _body(request)
-        if isinstance(body, Response):
-            return body
+        raw = await body.json_text(request, MAX_BODY)
+        if not isinstance(raw, bytes):
+            return answer(raw)
         try:
-            wanted = msgspec.json.decode(body, type=Placed)
+            wanted = msgspec.json.decode(raw, type=Placed)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return answer(refusal(422, "battery", str(error)))
         self.world.device.advance()
@@ -135,11 +123,11 @@ class _Control:
 
     async def set(self, request: Request) -> Response:
         """``{"fault": "drop"}``, ``"on": false`` clears it. The exchange's take ``times``, ``call``, …, too."""
-        body = await _body(request)
-        if isinstance(body, Response):
-            return body
+        raw = await body.json_text(request, MAX_BODY)
+        if not isinstance(raw, bytes):
+            return answer(raw)
         try:
-            self._apply(msgspec.json.decode(body, type=Wanted))
+            self._apply(msgspec.json.decode(raw, type=Wanted))
         except (UnicodeDecodeError, RecursionError):
             return answer(refusal(422, "fault", "the body is no JSON in UTF-8"))
         except (msgspec.DecodeError, BadFault, UsageError) as error:

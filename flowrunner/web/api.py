@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from flowrunner import shown
 from flowrunner.engine import Engine, Unknown
 from flowrunner.errors import Problem, Reject
-from flowrunner.http import TokenBuckets, parse_json, refusal, retry_after, wrong_media
+from flowrunner.http import TokenBuckets, parse_json, refusal, retry_after
 from flowrunner.web import body
 from flowrunner.web.answer import answer, ok, repeated
 from flowrunner.web.endpoint import Endpoint, Query
@@ -147,12 +147,9 @@ class _Api:
         if wait > 0:
             detail = "too many entries; try again in a second"
             return answer(refusal(429, "too-fast", detail, headers=retry_after(wait)))
-        media = wrong_media(request.headers)
-        if media:
-            return answer(refusal(415, "media-type", media))
-        raw = await body.read(request, MAX_BODY)
-        if raw is None:
-            return answer(refusal(413, "too-large", f"the body is larger than {MAX_BODY} bytes"))
+        raw = await body.json_text(request, MAX_BODY)
+        if not isinstance(raw, bytes):
+            return answer(raw)
         try:
             entry = parse_json(raw)
         except ValueError as error:

@@ -13,7 +13,7 @@ from starlette.responses import Response as Bytes
 
 from flowrunner import shown
 from flowrunner.engine import Engine, Unknown
-from flowrunner.http import parse_json, refusal, wrong_media
+from flowrunner.http import parse_json, refusal
 from flowrunner.message import JSON, Instant, Origin, Quality
 from flowrunner.store import Alarm, Alarms, History, Row
 from flowrunner.store.alarms import Severity
@@ -158,12 +158,9 @@ class _Records:
 
     async def acknowledge(self, request: Request) -> Bytes:
         """Who was first stays noted. It is on the disk when the answer comes."""
-        media = wrong_media(request.headers)
-        if media:
-            return answer(refusal(415, "media-type", media))
-        raw = await body.read(request, MAX_BODY)
-        if raw is None:
-            return answer(refusal(413, "too-large", f"the body is larger than {MAX_BODY} bytes"))
+        raw = await body.json_text(request, MAX_BODY)
+        if not isinstance(raw, bytes):
+            return answer(raw)
         try:
             given = parse_json(raw)
         except ValueError as error:

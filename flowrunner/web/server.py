@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-import uvicorn
-
+from flowrunner.embedded import EmbeddedServer
 from flowrunner.engine import Engine
 from flowrunner.errors import UsageError
 from flowrunner.web.app import make_app
@@ -68,7 +66,7 @@ class Server:
             limit_concurrency=1000,
         )
         config.request_s = request_s
-        self._server = _Embedded(config)
+        self._server = EmbeddedServer(config)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -86,31 +84,3 @@ class Server:
         if self._task is not None:
             await self._task
         self.sock.close()
-
-
-class _Embedded(uvicorn.Server):
-    """Leaves signals to the program that it runs in, says when it accepts, and wakes up once a second, not ten
-    times."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
-        self._end = asyncio.Event()
-
-    def end(self) -> None:
-        self.should_exit = True
-        self._end.set()
-
-    async def main_loop(self) -> None:
-        while not await self.on_tick(0):  # renews the Date header
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await self._end.wait()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.ready.set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 
 import pytest
 
@@ -15,6 +14,7 @@ from flowrunner.store import Store
 from flowrunner.units import SECOND
 from tests.exchange.simulated import KEY, served
 from tests.orders.venue import FLOW, trading
+from tests.peers.mosquitto import free_port
 from tests.peers.raw_http import Asked, RawServer, always, serve, text
 
 pytestmark = pytest.mark.anyio
@@ -23,12 +23,6 @@ ID = "AT-20260302T1215Z-BUY"
 
 def orders_of(server: RawServer) -> list[Asked]:
     return [one for one in server.asked if "/orders " in one.line]
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 # ---- a clear answer -----------------------------------------------------------------------------------------------

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import uvicorn
@@ -17,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from flowrunner.embedded import EmbeddedServer
 from flowrunner.errors import UsageError
 from flowrunner.exchange.simulator.app import HANG_UP, app
 from flowrunner.exchange.simulator.core import Exchange
@@ -113,37 +113,14 @@ class ExchangeServer:
             await asyncio.sleep(TICK_S)
 
 
-class _Embedded(uvicorn.Server):
-    """Leaves signals to the program that it runs in, and says when it accepts."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
-        self._end = asyncio.Event()
-
-    def end(self) -> None:
-        self.should_exit = True
-        self._end.set()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.ready.set()
-
-    async def main_loop(self) -> None:
-        while not await self.on_tick(0):  # renews the Date header
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await self._end.wait()
+class _Embedded(EmbeddedServer):
+    """Hangs up on who still waits for a late answer when it stops."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for connection in list(self.server_state.connections):
             if isinstance(connection, _Connection) and connection.is_late:
                 connection.hang_up(reset=False)
         await super().shutdown(sockets=sockets)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class _Connection(HttpToolsProtocol):
