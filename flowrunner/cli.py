@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import io
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ first steps:
   flowrunner run flows/bess.yaml          http://127.0.0.1:9000/api/bess/status
   flowrunner nodes threshold              what a node type does and takes
 
+when something is wrong:
+  flowrunner stop-trading                 from now on no order leaves, whatever restarts
+
 environment:
   FLOWRUNNER_API_KEY     key of /api/v1 and /metrics; needed beyond loopback
   FLOWRUNNER_HOSTS       further host names by which the server may be called, with commas between
@@ -25,6 +29,21 @@ environment:
   FLOWRUNNER_SECRETS     folder of the files that ${secret:name} reads (default: /run/secrets)
   FLOWRUNNER_TRACEBACK   set: a defect of the program shows where it happened
 """
+
+RESOLVE_EPILOG = """\
+For an order of which the exchange could not be asked, or an accepted one whose end it did not tell. It works while an
+engine runs, too. What an order cannot become any more is refused (exit code 1).
+"""
+STOP_EPILOG = """\
+It makes the file STOP-TRADING in the data folder, with or without an engine that runs. While the file is there no order
+is made and none is sent; what the exchange has already stays there. Only a person lets it go on: resume-trading.
+"""
+RESUME_EPILOG = """\
+It removes the file STOP-TRADING from the data folder. It also settles a clock that was wrong before: what the journal
+saw of a later time holds nothing back any more.
+"""
+RESOLVE = "orders resolve"
+DECISIONS = ("accepted", "rejected", "filled", "unfilled")
 
 RUN_EPILOG = """\
 All that it says goes to standard error: in a terminal a live table of the nodes with the lines of the log above it,
@@ -43,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without ° is no reason to fail
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_in_one_word(sys.argv[1:] if arguments is None else arguments))
     if options.command is None:
         parser.print_help()
         return 2
@@ -55,6 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130  # what shells give for Ctrl-C
 
 
+def _in_one_word(arguments: Sequence[str]) -> Sequence[str]:
+    """``orders resolve`` is a command of its own; ``orders`` takes a name, and no order is called so."""
+    return [RESOLVE, *arguments[2:]] if [*arguments[:2]] == RESOLVE.split() else arguments
+
+
 def _parser() -> argparse.ArgumentParser:
     text = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
@@ -62,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG, formatter_class=text, allow_abbrev=False,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"flowrunner {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND [ARGUMENTS]", title="commands")
 
     run = commands.add_parser(
         "run", allow_abbrev=False, help="check flow files and run them", formatter_class=text,
@@ -98,15 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     nodes.add_argument("type", nargs="?", metavar="TYPE", help="describe this type: options, ports, defaults")
     nodes.add_argument("--nodes", type=Path, action="append", default=[], metavar="DIR", help="further node files")
 
-    orders = commands.add_parser(
-        "orders", allow_abbrev=False, help="list orders, or tell the story of one",
-        description="List the orders of an engine with what was refused, or tell one's whole story. Only reads.",
-    )  # fmt: skip
-    orders.add_argument("order", nargs="?", metavar="ORDER", help="tell the whole story of this order")
-    orders.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: .flowrunner here or in flows)")
-    orders.add_argument("--limit", type=_count, default=20, metavar="N", help="how many at most (default: %(default)s)")
-    orders.add_argument("--format", choices=("text", "json"), default="text", help="text for people, json for tools")
-
+    _orders_parser(commands)
+    _person_parsers(commands)
     _simulate_parser(commands)
 
     schema = commands.add_parser(
@@ -116,6 +133,55 @@ def _parser() -> argparse.ArgumentParser:
     schema.add_argument("--write", type=Path, metavar="DIR", help="write flow.schema.json and nodes/*.json there")
     schema.add_argument("--nodes", type=Path, action="append", default=[], metavar="DIR", help="further node files")
     return parser
+
+
+def _orders_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    orders = commands.add_parser(
+        "orders", allow_abbrev=False, help="list orders, or tell the story of one",
+        description="List the orders of an engine with what was refused, or tell one's whole story. Only reads.",
+    )  # fmt: skip
+    add = orders.add_argument
+    add("order", nargs="?", metavar="ORDER", help="tell the whole story of this order")
+    _data(orders)
+    add("--limit", type=_count, metavar="N", help="how many at most (default: 20, as csv all)")
+    add("--market", metavar="NAME", help="only those of this market")
+    add("--state", metavar="STATE", help="only orders in this state")
+    add("--since", type=_day, metavar="DATE", help="only what was decided on this day (UTC) or later")
+    add("--until", type=_day, metavar="DATE", help="only what was decided on this day (UTC) or before")
+    says = "text for people, json for tools, csv for spreadsheets (orders only, oldest first)"
+    add("--format", choices=("text", "json", "csv"), default="text", help=says)
+
+
+def _person_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What a person decides."""
+    text = argparse.RawDescriptionHelpFormatter
+    resolve = commands.add_parser(
+        RESOLVE, prog=f"flowrunner {RESOLVE}", allow_abbrev=False, help="say what became of an order",
+        formatter_class=text, description="Say what became of an order: a person's word, kept in its story.",
+        epilog=RESOLVE_EPILOG,
+    )  # fmt: skip
+    add = resolve.add_argument
+    add("order", metavar="ORDER", help="the order's id, as `flowrunner orders` lists it")
+    add("--as", dest="state", choices=DECISIONS, required=True, help="what the exchange did with it")
+    add("--exchange-id", default="", metavar="ID", help="the exchange's own id of it; with it, fills are followed")
+    says = "of --as filled: how much was traded, in MWh (default: all of it)"
+    add("--filled-mwh", type=float, metavar="MWH", help=says)
+    stop = commands.add_parser(
+        "stop-trading", allow_abbrev=False, help="stop all orders, until a person lets them go on",
+        formatter_class=text, description="Stop trading: no order is made and none is sent.", epilog=STOP_EPILOG,
+    )  # fmt: skip
+    resume = commands.add_parser(
+        "resume-trading", allow_abbrev=False, help="let trading go on",
+        formatter_class=text, description="Let trading go on after a stop.", epilog=RESUME_EPILOG,
+    )  # fmt: skip
+    for parser in (resolve, stop, resume):
+        parser.add_argument("--reason", default="", metavar="TEXT", help="for the journal")
+        parser.add_argument("--by", metavar="NAME", help="who decides (default: the login name)")
+        _data(parser)
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: .flowrunner here or in flows)")
 
 
 def _simulate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -159,6 +225,16 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= 100_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100000")
     return int(text[:9])
+
+
+def _day(text: str) -> datetime.date:
+    try:
+        day = datetime.date.fromisoformat(text)
+    except ValueError:
+        day = datetime.date.min
+    if not 1970 <= day.year <= 2200:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day, like 2025-01-25")
+    return day
 
 
 def _port(text: str) -> int:

@@ -253,9 +253,42 @@ def _orders(options: argparse.Namespace) -> int:
 
     data = trading.data_folder(options.data)
     if options.order:
-        trading.print_order(data, options.order, as_json=options.format == "json")
+        trading.print_order(data, options.order, options.format)
     else:
-        trading.print_orders(data, limit=options.limit, as_json=options.format == "json")
+        wanted = trading.wanted(options.limit, options.market, options.state, options.since, options.until)
+        trading.print_orders(data, wanted, options.format)
+    return OK
+
+
+def _resolve(options: argparse.Namespace) -> int:
+    from flowrunner import deciding, trading
+
+    order = deciding.resolve(
+        trading.the_data_folder(options.data),
+        options.order,
+        options.state,
+        by=options.by,
+        reason=options.reason,
+        exchange_id=options.exchange_id,
+        filled_mwh=options.filled_mwh,
+    )
+    print(trading.printable(f"{order.id} is {order.state}: {order.reason}"))
+    if order.state == "accepted" and not order.exchange_id:
+        print("without its --exchange-id nobody can ask what becomes of it; say so later: --as filled or unfilled")
+    return OK
+
+
+def _stop_trading(options: argparse.Namespace) -> int:
+    from flowrunner import deciding, trading
+
+    deciding.stop_trading(trading.data_folders(options.data), by=options.by, reason=options.reason)
+    return OK
+
+
+def _resume_trading(options: argparse.Namespace) -> int:
+    from flowrunner import deciding, trading
+
+    deciding.resume_trading(trading.the_data_folder(options.data), by=options.by, reason=options.reason)
     return OK
 
 
@@ -265,5 +298,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "nodes": _nodes,
     "schema": _schema,
     "orders": _orders,
+    "orders resolve": _resolve,
+    "stop-trading": _stop_trading,
+    "resume-trading": _resume_trading,
     "simulate": _simulate,
 }

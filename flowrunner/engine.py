@@ -11,11 +11,13 @@ import msgspec
 
 from flowrunner import views
 from flowrunner.clock import Clock, LiveClock
+from flowrunner.connections import Connections
 from flowrunner.errors import BadFlow, Problem, Reject, UsageError
-from flowrunner.graph import Checked, Graph, check_flows
+from flowrunner.graph import Checked, Graph, GraphNode, check_flows
 from flowrunner.http import Request, Response, refusal
 from flowrunner.message import JSON
 from flowrunner.node import Handle
+from flowrunner.orders import Trading
 from flowrunner.registry import Registry
 from flowrunner.runtime import Runtime
 from flowrunner.runtime.counters import Counters
@@ -93,7 +95,9 @@ class Engine:
         clock: Clock | None = None,
         sliced: bool = True,
         stubs: Collection[str] = (),
+        connections: Connections | None = None,
     ) -> None:
+        """``connections``: what some of them are, before anybody asks (a simulated exchange in this process)."""
         if checked.graph is None:
             raise BadFlow(checked.problems)
         self.graph: Graph = checked.graph
@@ -101,11 +105,15 @@ class Engine:
         self.generation = 1
         self.clock = clock or LiveClock()
         self.store = store
-        self.runtime = Runtime(self.graph, clock=self.clock, store=store, sliced=sliced, stubs=stubs)
+        self.runtime = Runtime(
+            self.graph, clock=self.clock, store=store, sliced=sliced, stubs=stubs, connections=connections
+        )
         self.routes: dict[tuple[str, str], Route] = {}
 
     async def start(self) -> None:
-        """Start every node; peers that are away are waited for in the background."""
+        """Start every node; peers that are away are waited for in the background. StoreFailed where the journal of
+        orders cannot be written: then nothing runs."""
+        await self.trading.begin(self.clock.now(), live=any(self._is_live(one) for one in self.graph.nodes.values()))
         self.runtime.start()
         self.routes = dict(self._routes())
 
@@ -117,6 +125,15 @@ class Engine:
                     method, _, path = what.partition(" ")
                     cap = int(getattr(spec.node.options, "max_body", 1 << 20))
                     yield (method, path), Route(method, path, address, cap)
+
+    def _is_live(self, spec: GraphNode) -> bool:
+        """Whether it sends orders that count, in the world as it is."""
+        return spec.node.live and not spec.node.simulated and spec.address not in self.runtime.stubs
+
+    @property
+    def trading(self) -> Trading:
+        """Whether orders may be made, and the journal of all orders."""
+        return self.runtime.trading
 
     async def stop(self) -> list[str]:
         """No more requests, then sources, then inboxes, then sinks; returns the nodes that were late."""

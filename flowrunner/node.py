@@ -15,11 +15,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from flowrunner.errors import Severity
 from flowrunner.expression import Program, RecordScope
 from flowrunner.http import Request, Response
 from flowrunner.market import Market
 from flowrunner.message import JSON, FieldInfo, Instant, Message, Origin, Quality
-from flowrunner.orders import Journal
+from flowrunner.orders import Journal, Trading
 from flowrunner.shape import Shape
 from flowrunner.store import Alarms, History
 from flowrunner.units import Duration
@@ -69,6 +70,8 @@ class Fault(msgspec.Struct, frozen=True):
     option: str
     message: str
     hint: str = ""
+    severity: Severity = "error"
+    """A warning is said, and the flow runs."""
 
 
 class State(Protocol):
@@ -90,6 +93,8 @@ class Context(Protocol):
 
     id: str
     flow: str
+    address: str
+    """``flow/id``."""
     input: str
     """The wire (``id.port``) that the message in ``process`` came by."""
     zone: ZoneInfo
@@ -131,6 +136,13 @@ class Context(Protocol):
         """The orders of this engine: what was decided, sent and answered."""
 
     @property
+    def trading(self) -> Trading:
+        """Whether orders may be made now."""
+
+    def readers(self, port: str) -> list[Node]:
+        """The nodes that read from a port of this one."""
+
+    @property
     def history(self) -> History:
         """What store-outs keep."""
 
@@ -138,13 +150,28 @@ class Context(Protocol):
     def alarms(self) -> Alarms:
         """What alarm-outs tell."""
 
+    @property
+    def set_back(self) -> int:
+        """Nanoseconds by which the clock was set back since the engine began, in all. What was kept with a time of
+        before is as old as it was when it is moved back by the difference."""
+
+    def position(self, due: Instant) -> str:
+        """The position of what is made because an instant has come; ask when it has. The time that comes again
+        after the clock was set back has other positions."""
+
     def timer(self, name: str, key: str, at: Instant) -> None:
-        """Call ``on_timer(name, key, ctx)`` at flow time ``at``; an earlier timer of that name and key goes."""
+        """Call ``on_timer(name, key, ctx)`` at flow time ``at``; an earlier timer of that name and key goes.
+
+        Early when the clock is set back meanwhile: look at ``now()``, and set it again for what is right by it."""
 
     def cancel_timer(self, name: str, key: str) -> None: ...
 
     async def sleep_until(self, at: Instant) -> None:
-        """For ``produce``: wait in flow time."""
+        """For ``produce``: wait in flow time. Returns early when the clock is set back meanwhile."""
+
+    async def sleep_until_next(self, plan: Callable[[Instant], Instant]) -> Instant:
+        """For what comes regularly: wait for the instant that ``plan(now)`` gives, and return it. The plan is asked
+        anew whenever the clock was set back."""
 
     def message(
         self,
@@ -228,6 +255,8 @@ class Node:
     """Whether persons give it values by the API and the page."""
     needs_market: ClassVar[bool] = False
     """Whether it works only in a flow that names its ``market``."""
+    live: bool = False
+    """Whether it sends orders that count."""
     simulated: bool = False
     """Whether the flow meets a simulated world and nothing else; set before ``check()``."""
 

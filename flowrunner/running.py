@@ -132,7 +132,9 @@ async def _serve(
         engine = Engine(stage.checked, store=store, clock=stage.clock)
         cleanup.push_async_callback(_unless, hurry, engine.stop)
         await engine.start()
-        attendants = [] if stage.attend is None else [asyncio.ensure_future(stage.attend(engine))]
+        attendants = [asyncio.ensure_future(engine.trading.watch(engine.clock.now))]
+        if stage.attend is not None:
+            attendants.append(asyncio.ensure_future(stage.attend(engine)))
         cleanup.push_async_callback(_cancel, attendants)
         server = Server(engine, sock, stage.environment, host)
         cleanup.push_async_callback(_unless, hurry, server.close)

@@ -7,7 +7,7 @@ from typing import Annotated, NotRequired, TypedDict
 from msgspec import Meta
 
 from flowrunner.message import JSON, Origin, Quality
-from flowrunner.orders import OrderType, Side, State, TimeInForce
+from flowrunner.orders import Mode, OrderType, Side, State, TimeInForce
 from flowrunner.runtime.counters import NodeState
 
 Time = Annotated[
@@ -155,13 +155,22 @@ class OrderShown(TypedDict):
     time_in_force: TimeInForce
     rule: str
     state: State
-    mode: Annotated[str, Meta(description='paper, live, or "" while nothing took it.')]
+    mode: Mode
+    filled_mwh: Annotated[float, Meta(description="What was traded, as far as the exchange told, in MWh.")]
+    open_mwh: Annotated[float, Meta(description="What may still be traded of it, in MWh.")]
+    average_price_eur_mwh: Annotated[
+        float | None, Meta(description="Of what was traded, in EUR/MWh, where the exchange told.")
+    ]
     exchange_id: Annotated[str, Meta(description='The exchange\'s own id, or "".')]
     reason: Annotated[str, Meta(description="What the exchange said, or why it was not sent.")]
     flow: str
     guard: str
     created_at: Time
     updated_at: Time
+    good_until: Annotated[
+        Time | None,
+        Meta(description="Until when it may be sent: its gate, or sooner the end of what it was decided on."),
+    ]
 
 
 class StepShown(TypedDict):
@@ -170,7 +179,9 @@ class StepShown(TypedDict):
     at: Time
     state: State
     reason: str
-    detail: Annotated[JSON, Meta(description="Of the first step: the decision; later: the exchange's answer.")]
+    detail: Annotated[
+        JSON, Meta(description="Of the first step: the decision; later: the exchange's answer, or who decided.")
+    ]
 
 
 class StoryShown(TypedDict):
@@ -194,3 +205,39 @@ class RefusalShown(TypedDict):
     count: Annotated[int, Meta(ge=1, description="How many intents it was said to.")]
     created_at: Time
     updated_at: Time
+
+
+# ---- trading ------------------------------------------------------------------------------------------------
+
+
+class SwitchShown(TypedDict):
+    """Whether trading is stopped."""
+
+    stopped: Annotated[bool, Meta(description="While it is, no order is made and none is sent.")]
+    since: Annotated[Time | None, Meta(description="null: trading goes on, or the file does not say.")]
+    by: str
+    reason: str
+
+
+class SwitchStepShown(TypedDict):
+    """Trading was stopped, or a person let it go on."""
+
+    at: Time
+    stopped: bool
+    by: str
+    reason: str
+
+
+class HoldShown(TypedDict):
+    """Why one market gets no orders at present."""
+
+    market: str
+    reason: str
+    text: str
+
+
+class TradingShown(SwitchShown):
+    """Whether trading is stopped, and how that came."""
+
+    held: Annotated[list[HoldShown], Meta(description="What is held against single markets, like a wrong clock.")]
+    steps: Annotated[list[SwitchStepShown], Meta(description="When it was stopped and let go on; the latest first.")]

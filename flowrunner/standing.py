@@ -21,6 +21,21 @@ class Held(msgspec.Struct, frozen=True):
     overridden: list[JSON] = []
     """Automatic values that this manual one took the place of further upstream."""
 
+    def moved_back(self, by: int) -> Held:
+        """The same as old as it is, by a clock that was set back. An interval is one of the world: it stays."""
+        info = self.info
+        until = info.valid_until if info.valid_until is None or info.valid_from is not None else info.valid_until - by
+        info = msgspec.structs.replace(info, at=info.at - by, received_at=info.received_at - by, valid_until=until)
+        return msgspec.structs.replace(self, info=info)
+
+    def from_before(self, now: Instant) -> Held:
+        """What came by a clock that has been set back since: how long ago that was nobody knows, so if its time is
+        limited, it is over."""
+        info = self.info
+        if info.valid_until is None or info.valid_from is not None or info.received_at - now <= FUTURE_TOLERANCE_NS:
+            return self
+        return msgspec.structs.replace(self, info=msgspec.structs.replace(info, valid_until=min(info.valid_until, now)))
+
 
 class Site(msgspec.Struct):
     """All that was said of one key: field → input → what it said, the latest arrival last. The durable part."""
@@ -34,6 +49,10 @@ class Site(msgspec.Struct):
             del self.held[name][wire]
         self.held = {name: sources for name, sources in self.held.items() if sources}
         return bool(gone)
+
+    def change(self, each: Callable[[Held], Held]) -> None:
+        """Put another in the place of everything that was said."""
+        self.held = {name: {w: each(one) for w, one in sources.items()} for name, sources in self.held.items()}
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -108,6 +127,14 @@ class Standing:
             if turn is not None and (self.turn is None or turn < self.turn):
                 self.turn = turn
         return all_taken
+
+    def set_back(self, by: int, now: Instant) -> None:
+        """The clock was set back: what was said is as old as it was, and is to be looked at now."""
+        self.site.change(lambda one: one.moved_back(by))
+        self.chosen = {
+            name: msgspec.structs.replace(one, held=one.held.moved_back(by)) for name, one in self.chosen.items()
+        }
+        self.turn = now
 
     def choose(self, names: Iterable[str], now: Instant) -> list[tuple[str, Held]]:
         """Bring the choice up to date: for ``names``, or for all when ``turn`` is there. Returns what has become

@@ -5,7 +5,9 @@ Not Python's format language: a place is a field's name or ``key``, and nothing 
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 
 import msgspec
 
@@ -52,12 +54,22 @@ class Text:
 
     def fill(self, message: Message, missing: str | None = None) -> str:
         """The text for ``message``. A field that it does not have: ``missing``, or Reject where that is not given."""
+        return self.put_in(lambda name: _value(name, message, missing))
+
+    def put_in(self, value: Callable[[str], str]) -> str:
+        """The text with ``value(name)`` in each place."""
         if not self.places:
             return self._parts[0]
         parts = list(self._parts)
         for index in range(1, len(parts), 2):
-            parts[index] = _value(parts[index], message, missing)
+            parts[index] = value(parts[index])
         return "".join(parts)
+
+    @property
+    def only(self) -> str:
+        """The name of the place that is all of the text, or ""."""
+        alone = len(self._parts) == 3 and not self._parts[0] and not self._parts[2]
+        return self._parts[1] if alone else ""
 
 
 def _value(name: str, message: Message, missing: str | None) -> str:
@@ -85,4 +97,9 @@ def _value(name: str, message: Message, missing: str | None) -> str:
 
 def as_text(value: JSON) -> str:
     """A JSON value as text: text as it is, all else as JSON."""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # one half of a surrogate pair, which JSON can only escape
+        return json.dumps(value, separators=(",", ":"))

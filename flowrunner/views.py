@@ -9,7 +9,7 @@ import msgspec
 from flowrunner import shown
 from flowrunner.graph import FlowHead, Graph, GraphNode
 from flowrunner.message import JSON, Instant, Message
-from flowrunner.orders import Order, Refused
+from flowrunner.orders import Order, Refusal, Refused, Stop, SwitchStep
 from flowrunner.runtime.counters import Counters
 from flowrunner.runtime.inbox import Inbox
 from flowrunner.store import DeadLetter
@@ -128,6 +128,7 @@ def order(one: Order) -> shown.OrderShown:
         "guard": one.guard,
         "created_at": iso(one.created_at),
         "updated_at": iso(one.updated_at),
+        "good_until": iso(one.good_until) if one.good_until else None,  # 0: an order of before this was kept
     }
     return cast(shown.OrderShown, one.record() | more)
 
@@ -140,3 +141,18 @@ def refusal(one: Refused) -> shown.RefusalShown:
     times: dict[str, Instant] = {name: getattr(one, name) for name in ("delivery_start", "created_at", "updated_at")}
     texts = {name: getattr(one, name) for name in ("market", "side", "flow", "guard", "rule", "reason", "text")}
     return cast(shown.RefusalShown, {**texts, "count": one.count, **{name: iso(at) for name, at in times.items()}})
+
+
+def switch(stop: Stop | None) -> shown.SwitchShown:
+    """``stop``: why trading is stopped, or None."""
+    since = None if stop is None or stop.since is None else iso(stop.since)
+    by, reason = ("", "") if stop is None else (stop.by, stop.reason)
+    return {"stopped": stop is not None, "since": since, "by": by, "reason": reason}
+
+
+def trading(stop: Stop | None, held: list[tuple[str, Refusal]], steps: list[SwitchStep]) -> shown.TradingShown:
+    return {
+        **switch(stop),
+        "held": [{"market": market, "reason": one.reason, "text": one.text} for market, one in held],
+        "steps": [{"at": iso(one.at), "stopped": one.stopped, "by": one.by, "reason": one.reason} for one in steps],
+    }

@@ -27,6 +27,9 @@ def welcome(graph: Graph, base: str, folder: Path, tips: Iterable[str] | None = 
         if off:
             yield f"{head.name}: off: {', '.join(f'{name} ({why})' for name, why in off.items())}"
     yield f"data is kept in {_short(folder)}"
+    for node in graph.nodes.values():
+        if node.node.live:
+            yield f"{node.address}: LIVE: orders go to {node.node.options.url}"
     routes = list(_routes(graph))
     for node, method, path in routes:
         yield f"{node.address}: {method} {base}{path}"

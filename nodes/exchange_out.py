@@ -1,37 +1,40 @@
 """exchange-out: orders to the exchange, at most once each; or telemetry, until it arrives."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Meta
 
 from flowrunner.errors import Reject
-from flowrunner.exchange import TELEMETRY, Outcome, Phoenyra
+from flowrunner.exchange import TELEMETRY, Adapter, HttpInterface, HttpOrders, Phoenyra, check_interface
 from flowrunner.fields import is_number, room_for_key
 from flowrunner.httpclient import check_url, header_fault, is_loopback, shared_client
 from flowrunner.message import FUTURE_TOLERANCE_NS, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions, Queue
-from flowrunner.orders import ORDER_SHAPE, Order, State
+from flowrunner.orders import ORDER_SHAPE, ClockDrift, Sender
 from flowrunner.schema import Secret
 from flowrunner.shape import Shape
 from flowrunner.units import Duration
 
-MINUTE = Duration.parse("1min")
-LIVE_NEEDS = ("price", "max_quantity_mwh", "energy")
+OWN = {"phoenyra": {"url", "api_key", "client_order_ids"}, "http": {"url", "http"}, "paper": set[str]()}
+"""Adapter → the options that belong to it alone."""
+LIVE_NEEDS = ("price", "max_quantity_mwh", "energy", "max_age")
 """Options that a guard of live orders must have."""
-AGAIN = Duration.parse("5s")
-"""Wait between two attempts while nobody listens at the exchange's address."""
 
 
 class ExchangeOut(Node):
     """Send orders, or telemetry, to an exchange.
 
     ``send: orders`` takes orders from a risk-guard and from nobody else. In paper mode an order goes all the way and
-    stops before the sending; it leaves by ``out`` with the state ``paper``. Each order is sent at most once: it is in
-    the journal as ``sending`` before the first byte, and only when not one byte left, or the exchange said that it
-    is too much at once, is it tried again, while its gate is open. What the exchange refuses leaves by ``error``, word
-    for word; so does an order whose fate is not known, and then its market is blocked.
+    stops before the sending; it leaves by ``out`` with the state ``paper``. In live mode each order is sent at most
+    once: it is in the journal as ``sending`` before the first byte, and only when not one byte left, or the exchange
+    said that it is too much at once, is it tried again, while its gate is open and what it was decided on holds.
+
+    What the exchange refuses leaves by ``error``, word for word; so does an order whose fate is not known. Then its
+    market is blocked, and the order is looked for at the exchange until it is found, or cannot come any more, or a
+    person decides (``flowrunner orders resolve``). What the exchange trades later leaves by ``out``.
 
     ``send: telemetry`` waits until state of charge, power and temperature are all fresh and newer than what was sent
     before, and sends the three together.
@@ -50,25 +53,54 @@ class ExchangeOut(Node):
 
     class Options(NodeOptions):
         send: Annotated[Literal["orders", "telemetry"], Meta(description="What is sent.")]
-        url: Annotated[str, Meta(description="Base address of the exchange, like http://localhost:9100")]
+        url: Annotated[str, Meta(description="Base address of the exchange, like http://localhost:9100")] = ""
         mode: Annotated[
             Literal["paper", "live"] | None, Meta(description="Of orders: paper sends nothing. Default: paper.")
         ] = None
-        adapter: Annotated[Literal["phoenyra"], Meta(description="Which interface the exchange speaks.")] = "phoenyra"
+        adapter: Annotated[
+            Literal["phoenyra", "http", "paper"],
+            Meta(description="Which interface the exchange speaks; http: one that is described here; paper: none."),
+        ] = "phoenyra"
+        http: Annotated[
+            HttpInterface | None, Meta(description="Of the adapter http: how an order is written, what answers mean.")
+        ] = None
         api_key: Annotated[Secret, Meta(description="Key for the header X-API-KEY.")] = ""
+        client_order_ids: Annotated[
+            bool,
+            Meta(description="The exchange keeps client order ids: it refuses a second one, and can be asked for it."),
+        ] = False
+        clock_drift: Annotated[
+            ClockDrift, Meta(description="How far its clock, by the header Date, may be from ours.")
+        ] = ClockDrift()
         timeout: Annotated[Duration, Meta(description="How long an answer may take.")] = Duration.parse("10s")
 
     options: Options
 
     def __init__(self, id: str, options: NodeOptions) -> None:  # noqa: A002  (the field's own word)
         super().__init__(id, options)
+        self.live = self.options.mode == "live"
         if self.options.send == "telemetry":
             self.side_effect, self.default_queue = "idempotent", Queue(size=100, when_full="latest")
-        else:
-            self.side_effect = "at_most_once"
+            return
+        self.side_effect = "at_most_once"
+        if self.live:
+            self.produce = self._news
 
     def check(self) -> Iterator[Fault]:
         o = self.options
+        for name in ("url", "api_key", "client_order_ids", "http"):
+            if getattr(o, name) and name not in OWN[o.adapter]:
+                yield Fault(name, f"it does not belong to the adapter {o.adapter}", "leave it out")
+        if o.adapter == "http" and o.http is None:
+            yield Fault("http", "the adapter http needs it", "see `flowrunner nodes exchange-out`")
+        if o.send == "telemetry" and o.adapter != "phoenyra":
+            yield Fault("adapter", f"the adapter {o.adapter} takes orders only", "use http-poll, or another node")
+        for wrong in check_interface(o.http) if o.http is not None else ():
+            yield Fault(f"http.{wrong.option}", wrong.message, wrong.hint)
+        if o.adapter == "paper":
+            if self.live:
+                yield Fault("mode", "the adapter paper sends nothing", "name the adapter of the exchange")
+            return
         try:
             check_url(o.url)
         except ValueError as error:
@@ -78,9 +110,13 @@ class ExchangeOut(Node):
             yield Fault("api_key", fault)
         if o.send == "telemetry" and o.mode is not None:
             yield Fault("mode", "'mode' concerns orders only; telemetry is sent in any mode", "leave it out")
-        elif o.mode == "live" and not (self.simulated and is_loopback(urlsplit(o.url).hostname or "")):
-            hint = "use mode: paper; with --simulate live orders go to the simulated exchange"
-            yield Fault("mode", "live orders are not released yet", hint)
+        elif self.live and self.simulated and not is_loopback(urlsplit(o.url).hostname or ""):
+            yield Fault("mode", "in a simulated world live orders go to the simulated exchange only", "")
+        elif self.live and o.url.startswith("http:") and not is_loopback(urlsplit(o.url).hostname or ""):
+            text = "orders and their key go over the net as everybody there can read them"
+            yield Fault("url", text, "use https:// where the exchange has it", "warning")
+        if o.clock_drift.block < o.clock_drift.alarm:
+            yield Fault("clock_drift.block", f"{o.clock_drift.block} is less than alarm {o.clock_drift.alarm}")
 
     def refuses(self, source: Node, port: str) -> Fault | None:
         if self.options.send == "telemetry":
@@ -89,9 +125,9 @@ class ExchangeOut(Node):
             name = source.id if port == "out" else f"{source.id}.{port}"
             message = f"exchange-out takes orders from the output of a risk-guard only, not from {name!r}"
             return Fault("from", message, "put a risk-guard between the two")
-        missing = [name for name in LIVE_NEEDS if getattr(source.options, name) is None]
+        missing = [name for name in LIVE_NEEDS if not getattr(source.options, name)]
         if self.options.mode == "live" and missing:
-            message = f"live orders need a guard with limits; {source.id!r} has no {' and no '.join(missing)}"
+            message = f"live orders need a guard with limits; {source.id!r} has no {', no '.join(missing)}"
             return Fault("from", message, "see `flowrunner nodes risk-guard`")
         return None
 
@@ -105,12 +141,23 @@ class ExchangeOut(Node):
 
     async def open(self, ctx: Context) -> None:
         o = self.options
-        left = ctx.journal.left_over(ctx.flow) if o.send == "orders" and not hasattr(self, "exchange") else []
-        client = shared_client(ctx.shared, o.url)
-        self.exchange = Phoenyra(client, o.url, o.api_key, o.timeout.seconds)
         self.sent: dict[str, list[Instant]] = {key: ctx.state.get(key, list[int]) or [] for key in ctx.state}
-        for order in left:
-            await self._leave(order, ctx)
+        if o.send == "telemetry":
+            self.exchange = self._phoenyra(ctx)
+            return
+        assert ctx.market is not None  # noqa: S101  (a guard is in front, and it needs one)
+        exchange: Adapter | None = None
+        if o.http is not None:
+            exchange = HttpOrders(shared_client(ctx.shared, o.url), o.url, o.http, o.timeout.seconds, ctx.now)
+        elif o.adapter == "phoenyra":
+            exchange = self._phoenyra(ctx)
+        self.sender = Sender(exchange, ctx.trading, ctx.market, o.clock_drift, ctx)
+
+    def _phoenyra(self, ctx: Context) -> Phoenyra:
+        o = self.options
+        return Phoenyra(
+            shared_client(ctx.shared, o.url), o.url, o.api_key, o.timeout.seconds, ctx.now, o.client_order_ids
+        )
 
     async def process(self, message: Message, ctx: Context) -> Message | None:
         if self.options.send == "telemetry":
@@ -118,67 +165,21 @@ class ExchangeOut(Node):
         order = ctx.journal.find(str((message.payload or {}).get("order", "")))
         if order is None or order.state != "intent":
             raise Reject("no-order", "this is no order that the journal has decided and nobody has taken yet")
-        if self.options.mode == "live":
-            order = await self._place(order, ctx)
-        elif self._late(order, ctx):
-            order = await self._expire(order, ctx)
-        else:
-            order = await ctx.journal.advance(order.id, "paper", ctx.now(), mode="paper")
+        if order.mode == "live" and not self.live:  # for another one, which reads from the same guard
+            ctx.drop("live-order")
+            return None
+        order = await self.sender.send(order.id)
         ctx.log.info("%s: %s", order.state, order)
         if order.state not in ("accepted", "paper"):
             raise Reject(order.state, f"{order.id}: {order.reason}")
         return message.derive(order.record())
 
-    # ---- orders ---------------------------------------------------------------------------------------------
-
-    async def _place(self, order: Order, ctx: Context) -> Order:
-        """Until there is an answer, or the gate has closed. Before each attempt the journal says ``sending``."""
-        while not self._late(order, ctx):
-            order = await ctx.journal.advance(order.id, "sending", ctx.now(), mode="live")
-            if self._late(order, ctx):  # the disk took its time: not one byte has left
-                order = await ctx.journal.advance(order.id, "intent", ctx.now())
-                break
-            outcome = await self.exchange.place(
-                client_order_id=order.id, market=order.market, delivery_start=order.delivery_start,
-                delivery_end=order.delivery_end, side=order.side, quantity_mwh=order.quantity_mwh,
-                limit_price_eur_mwh=order.limit_price_eur_mwh, order_type=order.order_type,
-                time_in_force=order.time_in_force,
-            )  # fmt: skip
-            ctx.connected(outcome.meaning != "not-sent", outcome.reason)
-            if outcome.meaning == "accepted" or outcome.meaning == "rejected" or outcome.meaning == "unknown":
-                return await self._settle(order, outcome.meaning, outcome, ctx)
-            order = await ctx.journal.advance(
-                order.id, "intent", ctx.now(), reason=outcome.reason, detail={"meaning": outcome.meaning}
-            )
-            now = ctx.now()
-            again = now + (MINUTE - now % MINUTE if outcome.meaning == "throttled" else AGAIN)
-            await ctx.sleep_until(min(again, self._gate(order, ctx)))
-        return await self._expire(order, ctx)
-
-    async def _settle(self, order: Order, state: State, outcome: Outcome, ctx: Context) -> Order:
-        return await ctx.journal.advance(
-            order.id, state, ctx.now(), exchange_id=outcome.exchange_id, reason=outcome.reason,
-            detail=outcome.answer,
-        )  # fmt: skip
-
-    def _gate(self, order: Order, ctx: Context) -> Instant:
-        return order.delivery_start - (ctx.market.gate_closure_ns if ctx.market is not None else 0)
-
-    def _late(self, order: Order, ctx: Context) -> bool:
-        return ctx.now() >= self._gate(order, ctx)
-
-    async def _expire(self, order: Order, ctx: Context) -> Order:
-        reason = "its gate has closed" + (f"; the last attempt: {order.reason}" if order.reason else "")
-        return await ctx.journal.advance(order.id, "expired", ctx.now(), reason=reason)
-
-    async def _leave(self, order: Order, ctx: Context) -> None:
-        """What an earlier run left over is never sent by this one."""
-        if order.state == "sending":
-            reason = "the program ended while it was sent; whether the exchange has it is not known"
-            await ctx.journal.advance(order.id, "unknown", ctx.now(), reason=reason)
-            ctx.error("unknown", f"{order.id}: {reason}")
-        else:
-            await ctx.journal.advance(order.id, "expired", ctx.now(), reason="the program ended before it was sent")
+    async def _news(self, ctx: Context) -> AsyncIterator[Message]:
+        """What the exchange says of orders later on."""
+        async with aclosing(self.sender.news()) as news:
+            async for order in news:
+                ctx.log.info("%s: %s", order.state, order)
+                yield ctx.message(order.record(), position=f"{order.id}:{order.state}:{order.updated_at}")
 
     # ---- telemetry ------------------------------------------------------------------------------------------
 

@@ -1,8 +1,6 @@
 """http-poll: a web server, asked again and again."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
@@ -15,12 +13,13 @@ from flowrunner.errors import NotConnected, Reject
 from flowrunner.fields import Limits, contradiction, outside
 from flowrunner.http import not_finite
 from flowrunner.httpclient import Answer, NoAnswer, check_url, header_fault, shared_client
-from flowrunner.message import JSON, FieldInfo, Message, Quality
-from flowrunner.mqtt.payload import MISSING, BadPayload, Sample, pick, sample_of
+from flowrunner.message import JSON, FieldInfo, Instant, Message, Quality
+from flowrunner.mqtt.payload import BadPayload, Sample, sample_of
 from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
+from flowrunner.pick import MISSING, pick
 from flowrunner.schema import Secret
 from flowrunner.shape import ANYTHING, Shape, known_units
-from flowrunner.units import SECOND, Duration, iso
+from flowrunner.units import SECOND, Duration
 
 STAGGER = Duration.parse("1s")
 """Polls of different nodes are spread over this time, or over a tenth of their interval if that is shorter."""
@@ -115,25 +114,28 @@ class HttpPoll(Node):
         """The first poll comes at once, then one at every multiple of ``every`` plus the node's own offset."""
         every = self.options.every
         stagger = crc32(f"{ctx.flow}/{self.id}".encode()) % max(1, min(STAGGER, every // 10))
+        pause_ends = 0  # by a clock that is never set back
+
+        def plan(now: Instant) -> Instant:
+            free = max(now, pause_ends - ctx.set_back)
+            return free - (free - stagger) % every + every
+
         due = ctx.now()
         while True:
+            position = ctx.position(due)
             answer = await self._ask(ctx)
             message = None
             try:
                 if answer is not None:
-                    message = self._message(_json(answer), iso(due), ctx)
+                    message = self._message(_json(answer), position, ctx)
             except Reject as error:
                 ctx.error(error.code, error.reason)
             if message is None and self.options.fields is not None:
-                message = self._record({}, iso(due), ctx)
+                message = self._record({}, position, ctx)
             if message is not None:
                 yield message
-            now = ctx.now()
-            free = now + (0 if answer is None else _pause(answer))
-            due = free - (free - stagger) % every + every
-            with suppress(TimeoutError):  # the clock was set back: nobody wants to wait until it is then again
-                async with asyncio.timeout((due - now) / SECOND + 2):
-                    await ctx.sleep_until(due)
+            pause_ends = ctx.set_back + ctx.now() + (0 if answer is None else _pause(answer))
+            due = await ctx.sleep_until_next(plan)
 
     async def _ask(self, ctx: Context) -> Answer | None:
         """None: there was no answer, and it is told."""

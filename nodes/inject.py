@@ -10,7 +10,7 @@ from msgspec import Meta
 from flowrunner.message import JSON, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.shape import ANYTHING, Kind, Shape
-from flowrunner.units import Duration, from_datetime, iso, to_datetime
+from flowrunner.units import Duration, from_datetime, to_datetime
 
 
 class Inject(Node):
@@ -68,11 +68,16 @@ class Inject(Node):
     async def produce(self, ctx: Context) -> AsyncIterator[Message]:
         if self.options.once:
             yield ctx.message(self.options.payload, position="once")
-        due = ctx.now()
+        due: Instant = 0
+
+        def plan(now: Instant) -> Instant:  # what was missed (a machine that slept) is not made up for
+            upcoming = self._next(now, ctx.zone)
+            # a clock that was set back a little does not strike twice; by more, it strikes on as if it were new
+            return self._next(due, ctx.zone) if upcoming == due else upcoming
+
         while self.options.every or self.options.at:
-            due = self._next(max(due, ctx.now()), ctx.zone)  # what was missed (a machine that slept) is not made up for
-            await ctx.sleep_until(due)
-            yield ctx.message(self.options.payload, position=iso(due), at=due)
+            due = await ctx.sleep_until_next(plan)
+            yield ctx.message(self.options.payload, position=ctx.position(due), at=due)
 
     def _next(self, after: Instant, zone: ZoneInfo) -> Instant:
         """The first time later than ``after``."""

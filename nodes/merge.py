@@ -78,12 +78,14 @@ class Merge(Node):
         self.armed: dict[str, Instant] = {}
         self.sent: dict[str, dict[str, tuple[JSON, str, list[JSON]]]] = {}
         self.standings: dict[str, Standing] = {}
+        self.set_back = ctx.set_back
         wires, now = {_wire(name) for name in ctx.inputs}, ctx.now()
         for key in ctx.state:
             if (site := ctx.state.get(key, Site)) is None:
                 continue
             if site.forget_others(wires):  # a source that is gone from the file has no say any more
                 ctx.state.set(key, site)
+            site.change(lambda one: one.from_before(now))
             self.standings[key] = Standing(site, self.preference, now)
             self._arm(key, ctx)
 
@@ -92,6 +94,7 @@ class Merge(Node):
     def process(self, message: Message, ctx: Context) -> Out | None:
         if not isinstance(message.payload, dict):
             raise Reject("not-a-record", f"merge needs records, the payload is {type(message.payload).__name__}")
+        self._follow_the_clock(ctx)
         now, wire = ctx.now(), _wire(ctx.input)
         self._make_room(message, now)
         news = self._read(message, now)
@@ -114,6 +117,7 @@ class Merge(Node):
 
     def on_timer(self, name: str, key: str, ctx: Context) -> Out:
         """``settle``: what was collected goes out. ``turn``: a value's time is over, or it begins, and that is news."""
+        self._follow_the_clock(ctx)
         out: Out = {"out": [], "stale": []}
         standing, now = self.standings[key], ctx.now()
         if name == "settle":
@@ -127,6 +131,18 @@ class Merge(Node):
             self._emit(key, stale, None, now, ctx, out)
         self._arm(key, ctx)
         return out
+
+    def _follow_the_clock(self, ctx: Context) -> None:
+        """Set back, it must not make anything that was said younger than it is."""
+        before, self.set_back = self.set_back, ctx.set_back
+        if self.set_back == before:
+            return
+        now = ctx.now()
+        for key, standing in self.standings.items():
+            standing.set_back(self.set_back - before, now)
+            ctx.state.set(key, standing.site)
+            self.armed.pop(key, None)
+            self._arm(key, ctx)
 
     def _make_room(self, message: Message, now: Instant) -> None:
         """A standing for the message's key. A new one begins with what was said without a key. Reject when it is one

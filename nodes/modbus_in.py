@@ -7,11 +7,11 @@ from zlib import crc32
 
 from msgspec import Meta
 
-from flowrunner.message import FieldInfo, Message
+from flowrunner.message import FieldInfo, Instant, Message
 from flowrunner.modbus import Device, Poller, Register, contradictions
 from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
 from flowrunner.shape import Kind, Shape, known_units
-from flowrunner.units import Duration, iso
+from flowrunner.units import Duration
 
 STAGGER = Duration.parse("1s")
 """Polls of different nodes are spread over this time, or over a tenth of their interval if that is shorter."""
@@ -89,8 +89,13 @@ class ModbusIn(Node):
         """The first poll comes at once, then one at every multiple of ``every`` plus the node's own offset."""
         every = self.options.every
         stagger = crc32(f"{ctx.flow}/{self.id}".encode()) % max(1, min(STAGGER, every // 10))
+
+        def plan(now: Instant) -> Instant:
+            return now - (now - stagger) % every + every
+
         due = ctx.now()
         while True:
+            position = ctx.position(due)
             readings = await self.poller.poll()
             now = ctx.now()
             infos = {
@@ -101,10 +106,8 @@ class ModbusIn(Node):
             }
             payload = {name: one.value for name, one in readings.items() if one.quality != "bad"}
             self._tell(ctx, {name: one.reason for name, one in readings.items() if one.quality == "bad"}, bool(payload))
-            yield ctx.message(payload, position=iso(due), at=now, fields=infos)
-            now = ctx.now()
-            due = now - (now - stagger) % every + every
-            await ctx.sleep_until(due)
+            yield ctx.message(payload, position=position, at=now, fields=infos)
+            due = await ctx.sleep_until_next(plan)
 
     def _tell(self, ctx: Context, bad: Mapping[str, str], any_value: bool) -> None:
         """A device of which nothing is known is as good as not there, and is shown so."""

@@ -19,7 +19,7 @@ from flowrunner.message import FieldInfo, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.schema import Secret
 from flowrunner.shape import Shape
-from flowrunner.units import SECOND, Duration, iso
+from flowrunner.units import Duration, iso
 
 DELIVERY, NOW = "price_eur_mwh", "price_now_eur_mwh"
 OWN = {"exchange": {"url"}, "csv": {"file"}, "entsoe": {"url", "zone", "token"}, "awattar": {"url", "zone"},
@@ -157,30 +157,33 @@ class PriceIn(Node):
     async def produce(self, ctx: Context) -> AsyncIterator[Message]:
         """A fetch runs beside the round, so that a source that hangs never holds back a change of slot."""
         due = begun = ctx.now()
+        position = ""
         fetching: asyncio.Task[None] | None = None
         slots = self._slots(due)
         if self.known.fetched is not None:
-            yield self._record(slots, f"kept:{iso(due)}", ctx)
+            yield self._record(slots, f"kept:{ctx.position(due)}", ctx)
         try:
             while True:
+                back = ctx.set_back
                 if fetching is None:
                     due = min(due, self._next(ctx.now()))  # sooner where the clock was set back
                 if fetching is None and ctx.now() >= due:
-                    begun = due
+                    begun, position = due, f"fetched:{ctx.position(due)}"
                     fetching = asyncio.create_task(self._fetch(ctx))
                 turn = min(self.market.changes_at(ctx.now()), slots[1].end)
-                await _first(ctx, turn if fetching else min(turn, due), fetching)
+                await _first(ctx, turn if fetching else min(turn, due), back, fetching)
                 before, slots = slots, self._slots(ctx.now())
                 changed = slots != before
-                if changed and self.options.source == "exchange":
-                    due = ctx.now()  # its answers are for one slot only
+                if ctx.set_back != back or (changed and self.options.source == "exchange"):
+                    due = ctx.now()  # what is known is from the future; the exchange's answers are for one slot only
                 if fetching is not None and fetching.done():
                     await fetching
                     fetching = None
-                    due = due if due > begun else self._next(ctx.now())
-                    yield self._record(slots, f"fetched:{iso(begun)}", ctx)
+                    due = due if due != begun else self._next(ctx.now())
+                    yield self._record(slots, position, ctx)
                 elif changed:
-                    yield self._record(slots, f"slot:{iso(turn)}", ctx)
+                    came = min(turn, ctx.now())  # sooner where the clock was set back
+                    yield self._record(slots, f"slot:{ctx.position(came)}", ctx)
                 if due > ctx.now():  # else a fetch is on its way, or comes next
                     self._tell_whether_covered(slots[0], ctx)
         finally:
@@ -252,13 +255,17 @@ class PriceIn(Node):
         ctx.connected(False, reason, code)
 
 
-async def _first(ctx: Context, until: Instant, task: asyncio.Task[None] | None) -> None:
-    """Wait for an instant of flow time, or for the task if that ends sooner; no longer than the clock says now, as
-    it may be set back meanwhile."""
-    waiting = asyncio.create_task(ctx.sleep_until(until))
-    longest = max(until - ctx.now(), 0) / SECOND + 2
+async def _first(ctx: Context, until: Instant, back: int, task: asyncio.Task[None] | None) -> None:
+    """Wait for an instant of flow time, reckoned when ``ctx.set_back`` was ``back``; or for the task if that ends
+    sooner. Not so long when the clock is set back."""
+
+    async def wait() -> None:
+        if ctx.set_back == back:
+            await ctx.sleep_until(until)
+
+    waiting = asyncio.create_task(wait())
     try:
-        await asyncio.wait([waiting, *([task] if task else [])], timeout=longest, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([waiting, *([task] if task else [])], return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
         await asyncio.wait([waiting])

@@ -17,6 +17,7 @@ from flowrunner.orders import (
     Held,
     Intent,
     MaxOrders,
+    Mode,
     Order,
     PriceRange,
     Reading,
@@ -43,11 +44,13 @@ class RiskGuard(Node):
 
     The order is for the market's next delivery slot whose gate is open. Its identity is market, slot and side: the
     first intent decides, a repeat is counted and dropped. The decision is in the journal, on the disk, before it
-    leaves by ``out``. What is refused leaves by ``blocked``, once per rule, slot and reason.
+    leaves by ``out``. What is refused leaves by ``blocked``, once per rule, slot and reason. An order that could not
+    be sent yet is judged again with every repeat, and withdrawn when it would be refused.
 
     Nothing is guessed: a value that is missing, stale, uncertain or bad blocks, and so does a threshold that is not
     clear. Prices are never moved; a quantity is reduced only by ``limit_while``. Counts come from the journal, for
-    the market, whatever flow the orders came from.
+    the market, whatever flow the orders came from; paper orders do not count for live ones. While trading is
+    stopped (``flowrunner stop-trading``) or the clock is behind what the journal has seen, there is no order.
     """
 
     example = """
@@ -125,6 +128,8 @@ class RiskGuard(Node):
 
     async def open(self, ctx: Context) -> None:
         self.soc = self.options.soc_field or SOC
+        live = any(getattr(reader.options, "mode", None) == "live" for reader in ctx.readers("out"))
+        self.mode: Mode = "live" if live else "paper"
         verdicts = (*self.options.stop_while, *self.options.limit_while)
         self.max_age: dict[str, Duration] = {}
         for name, age in self.options.max_age.items():
@@ -144,6 +149,7 @@ class RiskGuard(Node):
         assert ctx.market is not None  # noqa: S101  (needs_market)
         intent = read_intent(message, ctx.market, now)
         o = self.options
+        halt = ctx.trading.refusal(intent.market)
         reading = Reading(message, now, ctx.trouble, self.verdicts, self.soc if o.energy else None)
         stop = next(reading.refusals(intent.slot, o.stop_while, self.max_age, by_hand=o.manual == "allow"), None)
         quantity, limited_by = reading.reduced(intent.quantity_mwh, o.limit_while)
@@ -152,23 +158,32 @@ class RiskGuard(Node):
         decision = {**reading.decision(), "flow_digest": ctx.flow_digest}
         today, delivery_day = day_of(now, ctx.zone), day_of(intent.slot.start, ctx.zone)
 
+        gate = intent.slot.start - ctx.market.gate_closure_ns
+        good_until = reading.good_until(gate, self.max_age)
+
         def decide(book: Book) -> Order | Refusal | None:
             """None: nothing new. All of it in one transaction, so that no other decision comes between."""
-            if book.find(intent.id) is not None:
+            known = book.find(intent.id)
+            if known is not None and known.state != "intent":
                 return None
-            refusal = stop
+            refusal = halt or limits.clock(book.latest(), now) or stop
             if refusal is None:
-                held = book.held(intent, now, today, delivery_day, reading.measured_at)
+                held = book.held(intent, self.mode, now, today, delivery_day, reading.measured_at)
                 refusal = next(self._limits(intent, held, reading), None)
             if refusal is not None:
+                if known is not None:
+                    book.advance(known.id, "expired", now, reason=f"withdrawn before it was sent: {refusal.text}")
                 news = book.refuse(intent, refusal, now, ctx.flow, self.id, decision)
                 return refusal if news else None
+            if known is not None:  # it waits to be sent, and may go on waiting
+                book.renew(known, good_until)
+                return None
             order = Order(
                 id=intent.id, market=intent.market, delivery_start=intent.slot.start, delivery_end=intent.slot.end,
                 side=intent.side, quantity_mwh=intent.quantity_mwh, requested_mwh=asked, limited_by=limited_by,
                 limit_price_eur_mwh=intent.limit_price_eur_mwh, order_type=intent.order_type,
                 time_in_force=intent.time_in_force, flow=ctx.flow, guard=self.id, rule=intent.rule, state="intent",
-                mode="", created_at=now, updated_at=now,
+                mode=self.mode, created_at=now, updated_at=now, good_until=good_until, open_mwh=intent.quantity_mwh,
             )  # fmt: skip
             return book.add(order, decision)
 

@@ -24,9 +24,14 @@ from flowrunner.registry import Registry
 from tests.peers.program import BAD, BESS, GOOD, ROOT, environment, run
 
 HELP = Path(__file__).with_name("cli")
-COMMANDS: dict[str, list[str]] = {"flowrunner": []} | {
-    name: [name] for name in ("run", "validate", "nodes", "orders", "simulate", "schema")
-}
+COMMANDS: dict[str, list[str]] = (
+    {"flowrunner": []}
+    | {
+        name: [name]
+        for name in ("run", "validate", "nodes", "orders", "stop-trading", "resume-trading", "simulate", "schema")
+    }
+    | {"orders-resolve": ["orders", "resolve"]}
+)
 
 
 @pytest.fixture
@@ -66,6 +71,10 @@ def test_without_a_command_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", BESS, "--simulate", "--speed", "fast"], "'fast' is not a speed"),
         (["simulate", "--speed", "1001"], "'1001' is not a speed"),
         (["run", BESS, "--hos", "0.0.0.0"], "unrecognized arguments: --hos"),
+        (["orders", "resolve", "X", "--as", "done"], "invalid choice: 'done'"),
+        (["orders", "resolve", "X"], "the following arguments are required: --as"),
+        (["orders", "resolve", "--as", "filled"], "the following arguments are required: ORDER"),
+        (["stop-trading", "now"], "unrecognized arguments: now"),
     ],
 )
 def test_wrong_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ from flowrunner.clock import (
     VirtualLoop,
     run_virtual,
 )
+from flowrunner.clock.steps import Steps
 from flowrunner.clock.timers import TimerQueue
 from flowrunner.errors import FlowrunnerError
 from flowrunner.units import DURATION_UNITS, SECOND, parse_instant
@@ -64,7 +65,7 @@ class Wall:
 
 CLOCKS: dict[str, Callable[[], Clock]] = {
     "virtual": lambda: VirtualClock(loop_now()),
-    "live": lambda: LiveClock(wall=Wall()),
+    "live": lambda: LiveClock(Wall(), Wall()),
     "scaled": lambda: ScaledClock(START, 60.0, monotonic=Wall()),
 }
 LATEST = {"virtual": 0, "live": 2 * MS, "scaled": 60 * 2 * MS}
@@ -208,23 +209,131 @@ def test_a_queue_of_timers_stays_small_when_most_are_cancelled() -> None:
 # ---- live --------------------------------------------------------------------------------------------------
 
 
+def live(wall: Wall) -> LiveClock:
+    return LiveClock(wall, Wall())
+
+
 @in_virtual_time
-async def test_a_step_back_of_the_wall_clock_holds_timers_back() -> None:
+async def test_a_step_back_of_the_wall_clock_wakes_who_waits_within_a_second() -> None:
     wall = Wall()
-    clock = LiveClock(wall=wall)
-    wall_start = clock.now()
-    sleeper = asyncio.create_task(clock.sleep_until(wall_start + MINUTE))
-    await asyncio.sleep(30)
-    wall.stepped -= 10 * MINUTE
+    clock = live(wall)
+    rung: list[str] = []
+    for minutes in (3, 2):
+        clock.call_at(clock.now() + minutes * MINUTE, lambda minutes=minutes: rung.append(f"{minutes} min"))  # type: ignore[misc]
+    clock.call_at(clock.now() + MINUTE, lambda: rung.append("never")).cancel()
+    sleeper = asyncio.create_task(clock.sleep_until(clock.now() + MINUTE))
+    await asyncio.sleep(30.25)
+    assert clock.set_back == 0
+    wall.stepped -= 2 * DAY
+    stepped_at = loop_now().now
     await sleeper
-    assert clock.now() >= wall_start + MINUTE
-    assert loop_now().now - START == pytest.approx(11 * MINUTE, abs=2 * MS)
+    assert 0 < loop_now().now - stepped_at <= SECOND
+    assert rung == ["2 min", "3 min"]
+    assert clock.set_back == 2 * DAY
+    await clock.sleep_until(clock.now() + MINUTE)
+    assert loop_now().now - stepped_at >= MINUTE, "it is woken once"
+
+
+@in_virtual_time
+async def test_who_waits_for_the_next_of_many_times_waits_by_the_new_clock() -> None:
+    wall = Wall()
+    clock = live(wall)
+
+    def full_minute(now: int) -> int:
+        return now - now % MINUTE + MINUTE
+
+    waiting = asyncio.create_task(clock.sleep_until_next(full_minute))
+    await asyncio.sleep(20)
+    wall.stepped -= DAY + 10 * SECOND
+    began = loop_now().now
+    found = await waiting
+    assert found % MINUTE == 0
+    assert found <= clock.now() <= found + 2 * MS
+    assert loop_now().now - began <= MINUTE
+
+
+@in_virtual_time
+async def test_a_plan_made_while_the_clock_is_set_back_is_made_again() -> None:
+    wall = Wall()
+    clock = live(wall)
+    planned: list[int] = []
+
+    def plan(now: int) -> int:
+        if not planned:
+            wall.stepped -= DAY
+            assert clock.set_back == DAY  # somebody else has looked, and rung for all who wait
+        planned.append(now)
+        return now + SECOND
+
+    began = loop_now().now
+    await clock.sleep_until_next(plan)
+    assert len(planned) == 2
+    assert loop_now().now - began < 2 * SECOND
+
+
+@in_virtual_time
+async def test_an_instant_of_the_time_before_the_step_is_not_waited_for() -> None:
+    wall = Wall()
+    clock = live(wall)
+    instant = clock.now() + MINUTE
+    wall.stepped -= DAY
+    await asyncio.wait_for(clock.sleep_until(instant), 1)
+
+
+@in_virtual_time
+async def test_a_clock_that_is_slowed_was_not_set_back() -> None:
+    """By a twelfth, as fast as time services do it."""
+    wall = Wall()
+    clock = live(wall)
+    began = loop_now().now
+    sleeper = asyncio.create_task(clock.sleep_until(clock.now() + MINUTE))
+    while not sleeper.done():
+        await asyncio.sleep(0.012)
+        wall.stepped -= MS
+    assert clock.set_back == 0
+    assert 65 * SECOND <= loop_now().now - began <= 67 * SECOND
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 10 * SECOND), st.integers(-2 * DAY, 2 * DAY) | st.integers(-10, 10), st.booleans())
+    )
+)
+def test_no_time_comes_twice_when_what_was_set_back_is_added(moves: list[tuple[int, int, bool]]) -> None:
+    """``pause``: we are put to sleep between two readings. That alone is never taken for a step."""
+    even, stepped, pauses = 0, 0, 0
+
+    def monotonic() -> int:
+        nonlocal even, pauses
+        even, pauses = even + pauses, 0
+        return even
+
+    def wall() -> int:
+        nonlocal even, pauses
+        even, pauses = even + pauses, 0
+        return even + stepped
+
+    steps = Steps(wall, monotonic)
+    last = wall()
+    for passed, step, pause in moves:
+        even += passed
+        stepped += step
+        pauses = 5 * SECOND if pause else 0
+        noticed = steps.look()
+        now = wall()
+        assert now + steps.set_back >= last, "a step back has been added"
+        if step >= 0:
+            assert noticed == 0
+        elif passed + step < 0 and not pause:
+            assert noticed >= -step
+        assert noticed <= max(-step, 0) + 5 * SECOND
+        last = now + steps.set_back
 
 
 @in_virtual_time
 async def test_a_step_forward_of_the_wall_clock_is_noticed_within_a_second() -> None:
     wall = Wall()
-    clock = LiveClock(wall=wall)
+    clock = live(wall)
     sleeper = asyncio.create_task(clock.sleep_until(clock.now() + DAY))
     await asyncio.sleep(30.25)
     wall.stepped += 2 * DAY

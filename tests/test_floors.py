@@ -12,13 +12,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: dict[int, set[str]] = {
-    0: {"__init__", "errors", "message", "clock", "units", "http", "logs", "shape"},
+    0: {"__init__", "errors", "message", "clock", "units", "http", "logs", "pick", "shape"},
     1: {"flowfile", "schema", "expression", "template", "fields", "standing", "body", "embedded", "httpclient"},
     2: {"node", "registry", "graph", "store", "modbus", "mqtt", "market", "exchange", "battery", "orders"},
     3: {"runtime", "connections"},
     4: {"engine", "views", "shown", "reference"},
     5: {"testing", "replay", "simulate", "web"},
-    6: {"cli", "commands", "running", "simulating", "terminal", "trading", "welcome", "__main__"},
+    6: {"cli", "commands", "deciding", "running", "simulating", "terminal", "trading", "welcome", "__main__"},
 }
 """Floor → rooms: the modules and packages directly under ``flowrunner/``."""
 

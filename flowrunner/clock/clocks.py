@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from flowrunner.clock.steps import TOLERANCE, Steps
 from flowrunner.clock.timers import TimerQueue
 from flowrunner.message import Instant
-from flowrunner.units import SECOND
+from flowrunner.units import SECOND, seconds_text
 
 LOOK_EVERY = 1.0
-"""Seconds at most between two looks at a wall clock that timers wait for: a step forward is noticed within it."""
+"""Seconds at most between two looks at a wall clock that timers wait for: a step is noticed within it."""
 _SHORTEST_WAIT = 0.001
 """Loops round a wait to milliseconds; asking for less than one would only spin until the instant is there."""
+_LOG = logging.getLogger("flowrunner.clock")
 
 
 class Timer:
@@ -58,16 +61,31 @@ class Clock(ABC):
     def now(self) -> Instant:
         """Flow time in nanoseconds since the epoch, UTC. A live clock may step back when the wall clock is set."""
 
+    @property
+    def set_back(self) -> int:
+        """Nanoseconds by which the clock was set back since it was made, in all; for the running loop only.
+
+        An instant together with what this was when the instant came happens once: the time that comes again after a
+        step back has another one.
+        """
+        return 0
+
     @abstractmethod
     def call_at(self, instant: Instant, call: Callable[[], None]) -> Timer:
-        """Call ``call()`` in the running loop once ``now() >= instant``, never earlier and never from within here.
+        """Call ``call()`` in the running loop once ``now() >= instant``, never from within here.
 
+        Early, too, but only within a second of a step back of the clock: the instant may have gone days away, so
+        whoever waits for it is called to look at ``now()`` and to wait again for what is right by the new time.
         At equal instants the order of ``call_at`` is kept. An instant that has passed is due at once. What the
         call raises goes to the loop's exception handler; other timers are not touched by it.
         """
 
     async def sleep_until(self, instant: Instant) -> None:
-        """Return once ``now() >= instant``; lets others run at least once, also for an instant that has passed."""
+        """Return once ``now() >= instant``; lets others run at least once, also for an instant that has passed.
+
+        Returns early when the clock is set back meanwhile: who must not be early looks at ``now()`` again, and asks
+        itself whether the instant is still the right one. ``sleep_until_next`` does so.
+        """
         reached = asyncio.get_running_loop().create_future()
 
         def wake() -> None:
@@ -80,16 +98,36 @@ class Clock(ABC):
         finally:
             timer.cancel()
 
+    async def sleep_until_next(self, plan: Callable[[Instant], Instant]) -> Instant:
+        """Wait for the instant that ``plan(now)`` gives, and return it; the plan is asked anew whenever the clock was
+        set back. What comes regularly stands still for no longer than from one time to the next."""
+        while True:
+            back = self.set_back
+            instant = plan(self.now())
+            if self.set_back != back:
+                continue  # reckoned from the time before
+            await self.sleep_until(instant)
+            if self.now() >= instant:
+                return instant
+
 
 class LiveClock(Clock):
-    """The wall clock of the machine (``wall`` returns its nanoseconds)."""
+    """The wall clock of the machine. ``wall`` returns its nanoseconds, ``monotonic`` those of a clock nobody sets."""
 
-    def __init__(self, wall: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, wall: Callable[[], int] = time.time_ns, monotonic: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._wall = wall
-        self._agenda = _Agenda(wall, speed=1.0)
+        self._steps = Steps(wall, monotonic)
+        self._agenda = _Agenda(wall, 1.0, self._steps)
 
     def now(self) -> Instant:
         return self._wall()
+
+    @property
+    def set_back(self) -> int:
+        self._agenda.look()
+        return self._steps.set_back
 
     def call_at(self, instant: Instant, call: Callable[[], None]) -> Timer:
         return self._agenda.add(instant, call)
@@ -119,9 +157,10 @@ class _Agenda:
     clock costs one look a second however many timers wait.
     """
 
-    def __init__(self, now: Callable[[], Instant], speed: float) -> None:
+    def __init__(self, now: Callable[[], Instant], speed: float, steps: Steps | None = None) -> None:
         self._now = now
         self._speed = speed
+        self._steps = steps
         self._timers: TimerQueue[Timer] = TimerQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -132,9 +171,21 @@ class _Agenda:
         timer.release = self._timers.entry_cancelled
         first = self._timers.first()
         self._timers.push(instant, timer)
+        self.look()  # after the push: the instant may have been reckoned from before the step
         if first is None or instant < first:
             self._arm()
         return timer
+
+    def look(self) -> None:
+        """Ring for all who wait when the clock was set back."""
+        stepped = self._steps.look() if self._steps is not None else 0
+        if stepped > TOLERANCE:
+            _LOG.warning(
+                "the clock was set back by %s s; what waits for a time looks at it again", seconds_text(stepped)
+            )
+        if stepped and self._loop is not None and not self._loop.is_closed():
+            for timer in self._timers.take_all():
+                self._loop.call_soon(timer.fire, context=timer.context)
 
     def _settle_in(self, loop: asyncio.AbstractEventLoop) -> None:
         if loop is self._loop:
@@ -163,6 +214,7 @@ class _Agenda:
         self._alarm = None
         if self._loop is None:
             return
+        self.look()
         for timer in self._timers.take_due(self._now()):
             self._loop.call_soon(timer.fire, context=timer.context)
         self._arm()

@@ -48,6 +48,12 @@ class TimerQueue(Generic[T]):
                 due.append(entry)
         return due
 
+    def take_all(self) -> list[T]:
+        """Remove and return all live entries, in order."""
+        live = [item[2] for item in sorted(self._heap, key=lambda item: item[:2]) if not item[2].cancelled()]
+        self.clear()
+        return live
+
     def entry_cancelled(self) -> None:
         """To be told of every cancel, so that the queue stays small; the entry says itself that it is cancelled."""
         self._cancelled += 1

@@ -248,7 +248,9 @@ def _bind(part: Part, kind: NodeType) -> None:
         return
     for fault in faults:
         place = [*path, *_steps(find(document.root, path), fault.option)]
-        part.report(mark_of(document.root, place), "contradiction", fault.message, place, fault.hint)
+        mark = mark_of(document.root, place)
+        part.report(mark, "contradiction", fault.message, place, fault.hint, severity=fault.severity)
+    faults = [fault for fault in faults if fault.severity == "error"]
     claims = [] if faults else part.ask("claims()", lambda: list(node.claims()))
     if not faults and claims is not None:
         part.node, part.claims = node, claims

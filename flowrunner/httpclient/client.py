@@ -6,7 +6,8 @@ import asyncio
 import logging
 import ssl
 import zlib
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,18 @@ from flowrunner.errors import FlowrunnerError, NotConnected
 from flowrunner.http import parse_json
 from flowrunner.httpclient.address import HEADER_NAME, header_fault, is_loopback, origin, parsed, place, quoted, shown
 from flowrunner.httpclient.progress import NoAnswer, Progress
+from flowrunner.httpclient.stream import frames
 
 if TYPE_CHECKING:
     import httpx2
+    from websockets.asyncio.client import ClientConnection
 
 MAX_BODY = 4 << 20
 """Bytes of an answer, unless told."""
 KEPT_OPEN_S = 4.0
 """How long an idle connection is used again; many servers close theirs after five seconds."""
-_REPEATABLE = ("GET", "HEAD")
+REPEATABLE = ("GET", "HEAD")
+"""Methods of requests that are made again where the kept connection turns out to be dead."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -58,14 +62,17 @@ class HttpClient:
         self._ca_file = ca_file
         self._client: httpx2.AsyncClient | None = None
         self._tls: ssl.SSLContext | None = None
+        self._streams: set[ClientConnection] = set()
         self._closed = False
 
     async def close(self) -> None:
-        """Let go of all connections; requests on their way get NoAnswer or NotConnected. Safe to repeat."""
+        """Let go of all connections; requests on their way get NoAnswer or NotConnected, streams NotConnected. Safe to
+        repeat."""
         self._closed = True
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
+        await asyncio.gather(*(one.close() for one in self._streams))
 
     async def request(
         self,
@@ -93,7 +100,7 @@ class HttpClient:
         where = shown(url)
         if isinstance(asyncio.get_running_loop(), VirtualLoop):
             raise NotConnected(f"{where}: there are no sockets in virtual time; stub the node, or use a live clock")
-        request = httpx2.Request(method, url, headers=_checked(method, headers or {}), content=content)
+        request = httpx2.Request(method, url, headers=checked(method, headers or {}), content=content)
         limit = self._timeout_s if timeout_s is None else timeout_s
         progress = Progress(url.host)
         try:
@@ -116,6 +123,31 @@ class HttpClient:
         finally:
             await progress.let_go()
 
+    async def listen(
+        self,
+        path_or_url: str = "",
+        *,
+        params: Mapping[str, str | int | float] | None = None,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[str, None]:
+        """What a WebSocket of the server says: each message as text, until the stream ends.
+
+        ``path_or_url``: as `request` has it, with http or https. ``timeout_s``: for the connecting. A message may have
+        `stream.MAX_FRAME` bytes. Close the iterator (``aclosing``) to hang up.
+
+        NotConnected: there is no stream, or it has ended; its text names host and path only. ValueError: as `request`.
+        """
+        url = self._url(path_or_url, params or {})
+        where = shown(url)
+        if isinstance(asyncio.get_running_loop(), VirtualLoop):
+            raise NotConnected(f"{where}: there are no sockets in virtual time; stub the node, or use a live clock")
+        if self._closed:
+            raise NotConnected(f"{where}: this client is closed")
+        limit = self._timeout_s if timeout_s is None else timeout_s
+        async with aclosing(frames(url, where, self._context(where), limit, self._streams)) as messages:
+            async for message in messages:
+                yield message
+
     async def _ask(self, request: httpx2.Request, where: str, progress: Progress, fresh: bool) -> Answer:
         import httpx2
 
@@ -123,7 +155,7 @@ class HttpClient:
             try:
                 return await self._send(self._kept(where), request, where, progress)
             except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError):
-                if not progress.met_a_dead_connection or request.method not in _REPEATABLE:
+                if not progress.met_a_dead_connection or request.method not in REPEATABLE:
                     raise
         async with self._make(where, keep=False) as client:
             return await self._send(client, request, where, progress)
@@ -222,7 +254,8 @@ class HttpClient:
         return url.copy_merge_params(dict(params)) if params else url
 
 
-def _checked(method: str, headers: Mapping[str, str]) -> Mapping[str, str]:
+def checked(method: str, headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers as they are; ValueError when a request cannot be made with them, or by that method."""
     if not HEADER_NAME.fullmatch(method):
         raise ValueError("this is no method of HTTP")
     for name, value in headers.items():

@@ -51,7 +51,7 @@ class Progress:
     def failure(self, where: str, error: BaseException) -> FlowrunnerError:
         """The exception that a failed request means, in words."""
         if not self.sent:
-            return NotConnected(f"{where}: {self.via}{_why_no_connection(error)}")
+            return NotConnected(f"{where}: {self.via}{why_no_connection(error)}")
         if self.answering:
             return NoAnswer(f"{where}: the connection broke in the middle of the answer")
         import httpx2
@@ -61,7 +61,8 @@ class Progress:
         return NoAnswer(f"{where}: the server closed the connection without an answer")
 
 
-def _why_no_connection(error: BaseException) -> str:
+def why_no_connection(error: BaseException) -> str:
+    """What kept a connection from being made, and the next step, without anything secret."""
     import httpx2
 
     if isinstance(error, httpx2.ProxyError):

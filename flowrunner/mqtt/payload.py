@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 import math
 from decimal import Decimal
-from typing import Final, Literal
 
 import msgspec
 
 from flowrunner.message import JSON, Instant
+from flowrunner.pick import MISSING, pick
 from flowrunner.units import SECOND, canonical_unit, convert, parse_instant
 
 MAX_BYTES = 1 << 20
@@ -24,15 +23,6 @@ MILLISECONDS_FROM = 100_000_000_000
 
 LATEST_MS = 253_402_300_800_000
 """The end of the year 9999 in milliseconds, the last that ISO 8601 text can name."""
-
-
-class Missing(enum.Enum):
-    """The type of :data:`MISSING`: nothing is there, which is not the same as null."""
-
-    MISSING = "missing"
-
-
-MISSING: Final = Missing.MISSING
 
 
 class BadPayload(ValueError):
@@ -65,18 +55,6 @@ def parse_payload(raw: bytes, *, max_bytes: int = MAX_BYTES) -> JSON:
             return raw.decode()
         except UnicodeDecodeError:
             raise BadPayload("not-utf8", "the payload is neither JSON nor UTF-8 text") from None
-
-
-def pick(value: JSON, path: str) -> JSON | Literal[Missing.MISSING]:
-    """The part of ``value`` at a dotted path with list indexes (``cells.0.voltage``); ``""`` is the whole."""
-    for step in path.split(".") if path else ():
-        if isinstance(value, dict) and step in value:
-            value = value[step]
-        elif isinstance(value, list) and step.isascii() and step.isdigit() and int(step[:9]) < len(value):
-            value = value[int(step[:9])]
-        else:
-            return MISSING
-    return value
 
 
 def read_sample(

@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Meta
 
 from flowrunner.market import Slot
-from flowrunner.message import NOT_YET, FieldInfo, Instant
+from flowrunner.message import FUTURE_TOLERANCE_NS, NOT_YET, FieldInfo, Instant
 from flowrunner.orders.order import Intent, Order, Refusal, Side
-from flowrunner.units import Duration, seconds_text
+from flowrunner.units import Duration, iso, seconds_text
 
 TINY = 1e-9
 """MWh: sums of decimal quantities are compared with this much room."""
@@ -62,8 +62,8 @@ class Held(msgspec.Struct, frozen=True):
     """The id of an order of which nobody knows whether the exchange has it, or ""."""
     opposite: str
     """The id of an order for the other side of the same slot, or ""."""
-    day_position_mwh: float
-    """Bought minus sold for the delivery day."""
+    delivery_day: list[Order]
+    """Orders that are delivered on the same local day."""
     pending: list[Order]
     """Orders whose delivery has not ended when the state of charge was measured."""
 
@@ -106,6 +106,14 @@ def wrong_slot(field: str, info: FieldInfo, slot: Slot) -> Refusal | None:
 
 
 # ---- the order ----------------------------------------------------------------------------------------------
+
+
+def clock(latest: Instant, now: Instant) -> Refusal | None:
+    """A clock that was set back: what the journal has seen of a later time must not be ordered again."""
+    if latest - now <= FUTURE_TOLERANCE_NS:
+        return None
+    text = f"the clock was set back: the journal knows {iso(latest)} already, now it is {iso(now)}"
+    return Refusal("clock-set-back", f"{text}; if that time was wrong: `flowrunner resume-trading`")
 
 
 def price(intent: Intent, allowed: PriceRange | None) -> Refusal | None:
@@ -158,12 +166,22 @@ def opposite(intent: Intent, held: Held) -> Refusal | None:
 
 
 def position(intent: Intent, most: float | None, held: Held) -> Refusal | None:
+    """Bought minus sold. What the exchange has not settled counts where it makes things worse."""
     if most is None:
         return None
-    after = held.day_position_mwh + signed(intent.side, intent.quantity_mwh)
-    if abs(after) > most + TINY and abs(after) > abs(held.day_position_mwh):
+    before = sum(signed(one.side, _settled(one)) for one in held.delivery_day)
+    before += sum(
+        signed(one.side, one.committed_mwh - _settled(one)) for one in held.delivery_day if one.side == intent.side
+    )
+    after = before + signed(intent.side, intent.quantity_mwh)
+    if abs(after) > most + TINY and abs(after) > abs(before):
         return Refusal("position", f"the day's net position would be {after:g} MWh, at most ±{most:g} is allowed")
     return None
+
+
+def _settled(order: Order) -> float:
+    """What of an order is certain, in MWh: what was traded, and all of one that was taken and not heard of since."""
+    return order.committed_mwh if order.state in ("accepted", "paper") else order.filled_mwh
 
 
 def energy(intent: Intent, battery: Energy | None, soc: float, measured_at: Instant, held: Held) -> Refusal | None:
@@ -195,4 +213,4 @@ def _undelivered(order: Order, at: Instant) -> float:
     """How much of an order is delivered after ``at``."""
     length = order.delivery_end - order.delivery_start
     rest = max(order.delivery_end - max(at, order.delivery_start), 0)
-    return order.quantity_mwh * rest / length
+    return order.committed_mwh * rest / length

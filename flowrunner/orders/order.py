@@ -19,20 +19,26 @@ TimeInForce = Literal["GFD", "IOC", "FOK"]
 INTENT_FIELDS = ("side", "quantity_mwh", "limit_price_eur_mwh", "order_type", "time_in_force")
 """What makes a record an intent."""
 
-State = Literal["intent", "sending", "paper", "accepted", "rejected", "unknown", "expired"]
+State = Literal[
+    "intent", "sending", "paper", "accepted", "rejected", "unknown", "expired", "partly-filled", "filled", "unfilled"
+]
 STEPS: dict[State, frozenset[State]] = {
     "intent": frozenset({"sending", "paper", "expired"}),
     "sending": frozenset({"accepted", "rejected", "unknown", "intent"}),
     "paper": frozenset(),
-    "accepted": frozenset(),
+    "accepted": frozenset({"partly-filled", "filled", "unfilled"}),
     "rejected": frozenset(),
-    "unknown": frozenset({"accepted", "rejected"}),
+    "unknown": frozenset({"accepted", "rejected", "partly-filled", "filled", "unfilled"}),
     "expired": frozenset(),
+    "partly-filled": frozenset({"partly-filled", "filled"}),
+    "filled": frozenset(),
+    "unfilled": frozenset(),
 }
 """State → what may come next. ``sending`` goes back to ``intent`` only when not one byte had left, or the exchange
-said before storing it that it was too much at once."""
-COUNTED: tuple[State, ...] = ("intent", "sending", "paper", "accepted", "unknown")
-"""States in which an order may be delivered: what position and energy are counted from."""
+said before storing it that it was too much at once. ``unfilled``: the exchange took it and nothing was traded."""
+COUNTED: tuple[State, ...] = ("intent", "sending", "paper", "accepted", "unknown", "partly-filled", "filled")
+"""States in which something of an order may be delivered: what position and energy are counted from."""
+Mode = Literal["paper", "live"]
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,13 +80,25 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     guard: str
     rule: str
     state: State
-    mode: str
-    """paper, live, or "" while nobody took it."""
+    mode: Mode
     created_at: Instant
     updated_at: Instant
+    good_until: Instant
+    """Until when it may be sent: its gate, or sooner the end of what it was decided on."""
+    open_mwh: float
+    """What may still be traded of it."""
+    filled_mwh: float = 0.0
+    """What was traded, as far as the exchange told."""
+    average_price_eur_mwh: float | None = None
+    """Of what was traded, where the exchange told."""
     exchange_id: str = ""
     reason: str = ""
     """What the exchange said, word for word, or why it was not sent."""
+
+    @property
+    def committed_mwh(self) -> float:
+        """What is or may yet be delivered."""
+        return self.filled_mwh + self.open_mwh
 
     def __str__(self) -> str:
         """``BUY 1 MWh for 2025-01-25T01:15:00.000Z at 50 EUR/MWh (epex_at, rule buy)``."""
@@ -106,6 +124,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             "rule": self.rule,
             "state": self.state,
             "mode": self.mode,
+            "filled_mwh": self.filled_mwh,
+            "open_mwh": self.open_mwh,
+            "average_price_eur_mwh": self.average_price_eur_mwh,
             "exchange_id": self.exchange_id,
             "reason": self.reason,
         }
@@ -115,7 +136,10 @@ _TEXTS = (
     "order", "market", "delivery_start", "delivery_end", "side", "limited_by", "order_type", "time_in_force", "rule",
     "state", "mode", "exchange_id", "reason",
 )  # fmt: skip
-_UNITS = {"quantity_mwh": "MWh", "requested_mwh": "MWh", "limit_price_eur_mwh": "EUR/MWh"}
+_UNITS = {
+    "quantity_mwh": "MWh", "requested_mwh": "MWh", "limit_price_eur_mwh": "EUR/MWh", "filled_mwh": "MWh",
+    "open_mwh": "MWh", "average_price_eur_mwh": "EUR/MWh",
+}  # fmt: skip
 ORDER_SHAPE = Shape({}).plus(dict.fromkeys(_TEXTS, "text")).plus(dict.fromkeys(_UNITS, "number"), _UNITS)
 """What :meth:`Order.record` gives."""
 

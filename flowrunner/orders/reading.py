@@ -125,6 +125,17 @@ class Reading:
                 if late is not None:
                     yield late
 
+    def good_until(self, gate: Instant, max_age: Mapping[str, Duration]) -> Instant:
+        """Until when what was read may be rested on, if nothing newer comes: ``gate`` at the latest."""
+        ends = [gate]
+        for name in {*self.uses, *max_age, *self._verdict_fields}.intersection(self.record):
+            info = self.message.info(name)
+            if name in max_age:
+                ends.append(min(info.at, info.received_at) + max_age[name])
+            if info.valid_from is None and info.valid_until is not None:
+                ends.append(info.valid_until)
+        return min(ends)
+
     def _of_field(self, name: str, slot: Slot, max_age: Duration | None) -> Iterator[Refusal]:
         value, info = self.record.get(name), self.message.info(name)
         if value is None:

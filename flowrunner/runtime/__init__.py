@@ -14,6 +14,7 @@ from flowrunner.http import refusal
 from flowrunner.logs import Secrets
 from flowrunner.message import Message
 from flowrunner.node import Node
+from flowrunner.orders import Trading
 from flowrunner.runtime.context import NodeContext
 from flowrunner.runtime.counters import Counters
 from flowrunner.runtime.inbox import Entry, Inbox, Token
@@ -55,6 +56,7 @@ class Runtime:
         self.clock = clock
         self.now = clock.now  # asked with every batch
         self.store = store
+        self.trading = Trading(store)
         self.connections = connections or Connections()
         self.replies = Replies()
         self.mask = Secrets(graph.secrets).mask

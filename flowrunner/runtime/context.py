@@ -14,13 +14,15 @@ from flowrunner.expression import Program, RecordScope, compile_expression, pars
 from flowrunner.graph import ERROR_PORT
 from flowrunner.http import Response
 from flowrunner.message import JSON, FieldInfo, Instant, Message, Origin, Quality
-from flowrunner.orders import Journal
+from flowrunner.node import Node
+from flowrunner.orders import Journal, Trading
 from flowrunner.runtime.letters import shown, too_large
 from flowrunner.runtime.logs import NodeLog
 from flowrunner.runtime.state import NodeState
 from flowrunner.runtime.worker import Worker
 from flowrunner.shape import Shape
 from flowrunner.store import Alarms, History
+from flowrunner.units import iso
 
 if TYPE_CHECKING:
     from flowrunner.runtime import Runtime
@@ -79,7 +81,14 @@ class NodeContext:
 
     @property
     def journal(self) -> Journal:
-        return Journal(self._runtime.store)
+        return self._runtime.trading.journal
+
+    @property
+    def trading(self) -> Trading:
+        return self._runtime.trading
+
+    def readers(self, port: str) -> list[Node]:
+        return [reader.node for reader, _ in self._worker.out.readers[port] if isinstance(reader, Worker)]
 
     @property
     def history(self) -> History:
@@ -89,8 +98,19 @@ class NodeContext:
     def alarms(self) -> Alarms:
         return Alarms(self._runtime.store)
 
+    @property
+    def set_back(self) -> int:
+        return self._runtime.clock.set_back
+
+    def position(self, due: Instant) -> str:
+        back = self.set_back
+        return f"{iso(due)}~{back}" if back else iso(due)
+
     async def sleep_until(self, at: Instant) -> None:
         await self._runtime.clock.sleep_until(at)
+
+    async def sleep_until_next(self, plan: Callable[[Instant], Instant]) -> Instant:
+        return await self._runtime.clock.sleep_until_next(plan)
 
     def timer(self, name: str, key: str, at: Instant) -> None:
         if self._worker.on_timer is None:
@@ -102,7 +122,8 @@ class NodeContext:
 
         def fire() -> None:
             self._timers.pop(slot, None)
-            self._worker.due.append((name, key, at))
+            # for the root of what comes of it, as if the clock had never been set back: no instant comes again
+            self._worker.due.append((name, key, self.set_back + min(at, self.now())))
             self._worker.nudge(0)
 
         self._timers[slot] = self._runtime.clock.call_at(at, fire)

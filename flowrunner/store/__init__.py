@@ -4,9 +4,10 @@ own tables."""
 from flowrunner.store.alarms import Alarm, Alarms, Raised
 from flowrunner.store.history import History, Row
 from flowrunner.store.lane import Lane
-from flowrunner.store.reader import Reader, reading
+from flowrunner.store.lock import FolderLock
+from flowrunner.store.reader import Reader, reading, writing
 from flowrunner.store.store import DATA_FOLDER, FILE_NAME, Store
-from flowrunner.store.tables import DeadLetter, NodeState, write_state
+from flowrunner.store.tables import DeadLetter, NodeState, read_counter, write_state
 from flowrunner.store.writer import StoreFailed
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Alarm",
     "Alarms",
     "DeadLetter",
+    "FolderLock",
     "History",
     "Lane",
     "NodeState",
@@ -23,6 +25,8 @@ __all__ = [
     "Row",
     "Store",
     "StoreFailed",
+    "read_counter",
     "reading",
     "write_state",
+    "writing",
 ]

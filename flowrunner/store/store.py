@@ -42,8 +42,13 @@ class Store:
     ``submit`` raises StoreFailed. All methods but ``submit``, ``flush`` and ``close`` work without an event loop.
     """
 
-    def __init__(self, connection: sqlite3.Connection, lock: FolderLock | None, place: str, *, inline: bool) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, lock: FolderLock | None, folder: Path | None, *, inline: bool
+    ) -> None:
+        self.folder = folder
+        """None: in memory."""
         self._lock = lock
+        place = "the store in memory" if folder is None else str(folder / FILE_NAME)
         self._place = place
         self._writer = Writer(connection, place, inline=inline)
 
@@ -55,7 +60,7 @@ class Store:
         engine has the folder, UsageError when folder or file cannot be used or is of a newer version.
         """
         if folder is None:
-            return cls(connect(None), None, "the store in memory", inline=inline)
+            return cls(connect(None), None, None, inline=inline)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = FolderLock.acquire(folder)
@@ -64,9 +69,8 @@ class Store:
                 f"cannot use the data folder {folder}: {error.strerror}; make it writable for this user, "
                 "or give another one with --data DIR"
             ) from error
-        path = folder / FILE_NAME
         try:
-            return cls(connect(path), lock, str(path), inline=inline)
+            return cls(connect(folder / FILE_NAME), lock, folder, inline=inline)
         except BaseException:
             lock.release()
             raise

@@ -75,6 +75,20 @@ MIGRATIONS: Sequence[Sequence[str]] = (
             acknowledged_by TEXT NOT NULL, UNIQUE (flow, node, wire, key, identity))""",
         "CREATE INDEX alarms_by_time ON alarms (last_at)",
     ),
+    (
+        # An order of before that nobody had taken when its program ended is never sent, whatever its mode says.
+        "UPDATE orders SET mode = 'paper' WHERE mode = ''",
+        "ALTER TABLE orders ADD COLUMN good_until INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE orders ADD COLUMN open_mwh REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE orders ADD COLUMN filled_mwh REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE orders ADD COLUMN average_price_eur_mwh REAL",
+        "UPDATE orders SET open_mwh = quantity_mwh WHERE state NOT IN ('rejected', 'expired')",
+        "CREATE INDEX orders_by_exchange_id ON orders (exchange_id)",
+        "CREATE INDEX orders_by_state ON orders (state, market)",
+        """CREATE TABLE switch_steps (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, stopped INTEGER NOT NULL, by TEXT NOT NULL,
+            reason TEXT NOT NULL)""",
+    ),
 )
 """Step n makes version n of the file out of version n - 1. A step that was released is never edited; add one."""
 

@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from flowrunner.clock import VirtualClock, VirtualLoop, run_virtual
+from flowrunner.clock import Clock, VirtualClock, VirtualLoop, run_virtual
+from flowrunner.connections import Connections
 from flowrunner.engine import Engine
 from flowrunner.errors import BadFlow, FlowrunnerError, UsageError, did_you_mean
-from flowrunner.graph import Checked, Graph, check_flows
+from flowrunner.graph import Checked, check_flows
 from flowrunner.http import Request, Response
 from flowrunner.message import JSON, Message
 from flowrunner.registry import Registry
@@ -160,34 +161,30 @@ def run_flow(
     registry: Registry | None = None,
     stubs: Collection[str] = (),
     store: Store | None = None,
+    connections: Callable[[], Connections] = Connections,
     patience_s: float = PATIENCE_S,
 ) -> T:
     """Run a flow's text in virtual time while ``story`` plays; returns what the story returns.
 
     ``stubs`` are ids of nodes that the story speaks for: those with a peer outside. They take what comes in and
     send what ``rig.emit`` says. ``registry`` knows more node types (``Registry([folder])``). ``store`` keeps state
-    beyond the story: ``Store.open(None, inline=True)`` given to two runs is a restart.
+    beyond the story: ``Store.open(None, inline=True)`` given to two runs is a restart. ``connections`` makes those of
+    each start: a node whose peer is there already, like an exchange simulated in this process, needs no stub.
 
     BadFlow when the text has problems, with every one of them; VirtualDeadlock when the story waits for what cannot
     come; StoryStuck when it takes more than ``patience_s`` of real time.
     """
-
-    def engine(clock: VirtualClock, own: Store) -> Engine:
-        again = _check(text, environment, registry)  # nodes keep things: a new engine needs new ones
-        flow = next(iter(again.flows))
-        addresses = [node if "/" in node else f"{flow}/{node}" for node in stubs]
-        unknown = [node for node in addresses if node not in again.nodes]
-        if unknown:
-            hint = did_you_mean(unknown[0], again.nodes) or f"nodes: {', '.join(again.nodes)}"
-            raise UsageError(f"the stub {unknown[0]!r} is no node that runs here; {hint}")
-        return Engine(Checked(again, []), store=own, clock=clock, sliced=False, stubs=addresses)
 
     async def play() -> T:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)  # noqa: S101  (run_virtual makes it)
         clock = VirtualClock(loop)
         own = store or Store.open(None, inline=True)
-        rig = Rig(lambda: engine(clock, own), clock, loop)
+
+        def make() -> Engine:
+            return engine_of(text, clock, own, environment, registry or Registry(), stubs, connections())
+
+        rig = Rig(make, clock, loop)
         try:
             with _patience(rig, patience_s):
                 await rig.start()
@@ -198,6 +195,30 @@ def run_flow(
                 await own.close()
 
     return run_virtual(play(), start=parse_instant(start))
+
+
+def engine_of(
+    text: str,
+    clock: Clock,
+    store: Store,
+    environment: Mapping[str, str] | None,
+    registry: Registry,
+    stubs: Collection[str],
+    connections: Connections,
+) -> Engine:
+    """What one start of a `Rig` takes, as `run_flow` has it. Nodes keep things: a new engine needs new ones."""
+    checked = check_flows({"flow.yaml": text}, environment or {}, registry)
+    if checked.graph is None:
+        raise BadFlow(checked.problems)
+    flow, nodes = next(iter(checked.graph.flows)), checked.graph.nodes
+    addresses = [node if "/" in node else f"{flow}/{node}" for node in stubs]
+    unknown = [node for node in addresses if node not in nodes]
+    if unknown:
+        hint = did_you_mean(unknown[0], nodes) or f"nodes: {', '.join(nodes)}"
+        raise UsageError(f"the stub {unknown[0]!r} is no node that runs here; {hint}")
+    return Engine(
+        Checked(checked.graph, []), store=store, clock=clock, sliced=False, stubs=addresses, connections=connections
+    )
 
 
 @contextmanager
@@ -228,13 +249,6 @@ def _patience(rig: Rig, seconds: float) -> Iterator[None]:
         ) from None
     finally:
         timer.cancel()
-
-
-def _check(text: str, environment: Mapping[str, str] | None, registry: Registry | None) -> Graph:
-    checked = check_flows({"flow.yaml": text}, environment or {}, registry or Registry())
-    if checked.graph is None:
-        raise BadFlow(checked.problems)
-    return checked.graph
 
 
 def _busy(rig: Rig) -> list[Worker]:

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from flowrunner import http
 from flowrunner.engine import Engine
 from flowrunner.http import refusal, retry_after
-from flowrunner.web import api, body, health, orders, records
+from flowrunner.web import api, body, health, orders, records, trading
 from flowrunner.web.answer import answer, repeated
 from flowrunner.web.guard import Guard, KeyCheck
 from flowrunner.web.openapi import description
@@ -24,7 +24,8 @@ from flowrunner.web.openapi import description
 def make_app(engine: Engine, *, key: str, hosts: Iterable[str]) -> Starlette:
     """``key`` guards the API, its description and the metrics; "" (loopback only) leaves them open."""
     check = KeyCheck(key, engine.clock)
-    rows = [*health.endpoints(engine), *api.endpoints(engine), *orders.endpoints(engine), *records.endpoints(engine)]
+    rooms = (health, api, orders, trading, records)
+    rows = [row for room in rooms for row in room.endpoints(engine)]
     rows.append(description(engine, rows, locked=bool(key)))
 
     async def flow_route(scope: Scope, receive: Receive, send: Send) -> None:

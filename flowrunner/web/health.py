@@ -47,10 +47,10 @@ def endpoints(engine: Engine) -> list[Endpoint]:
         return ok({"status": "not ready", "nodes": nodes}, status=503)
 
     async def metrics(request: Request) -> Bytes:
-        """The counters of every node, in Prometheus' text format."""
+        """The counters of every node, and whether orders may be made, in Prometheus' text format."""
         from flowrunner.web import metrics as page  # late: nobody else needs it, and start-up is dear
 
-        text, media = page.text(engine)
+        text, media = await page.text(engine)
         return Bytes(text, media_type=media)
 
     return [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,9 +13,34 @@ from prometheus_client.registry import Collector
 
 from flowrunner import __version__
 from flowrunner.engine import Engine
+from flowrunner.orders import State
+from flowrunner.store import StoreFailed
 from flowrunner.units import SECOND
 
+log = logging.getLogger("flowrunner.web")
 NODE = ["flow", "node", "type"]
+UNSETTLED: tuple[State, ...] = ("sending", "unknown")
+
+
+class _Orders(Collector):
+    """``unsettled``: by market and state; None where the journal could not be read."""
+
+    def __init__(self, engine: Engine, unsettled: Mapping[tuple[str, State], int] | None) -> None:
+        self.engine = engine
+        self.unsettled = unsettled
+
+    def collect(self) -> Iterable[Metric]:
+        stopped = GaugeMetricFamily("flowrunner_trading_stopped", "1 while no orders are made or sent.")
+        stopped.add_metric([], float(self.engine.trading.switch.stopped is not None))
+        yield stopped
+        if self.unsettled is not None:
+            about = "Orders that are being sent, and those of which nobody knows whether the exchange has them."
+            orders = GaugeMetricFamily("flowrunner_orders", about, labels=["market", "state"])
+            known = {node.market.name for node in self.engine.graph.nodes.values() if node.market is not None}
+            for market in sorted(known.union(market for market, _ in self.unsettled)):
+                for state in UNSETTLED:
+                    orders.add_metric([market, state], self.unsettled.get((market, state), 0))
+            yield orders
 
 
 class _Nodes(Collector):
@@ -55,8 +82,14 @@ class _Nodes(Collector):
         yield from (received, sent, errors, dropped, seconds, restarts, inbox, ready, age, info, generation)
 
 
-def text(engine: Engine) -> tuple[bytes, str]:
+async def text(engine: Engine) -> tuple[bytes, str]:
     """The metrics and their content type."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Nodes(engine))
+    try:
+        unsettled = await asyncio.to_thread(engine.trading.journal.unsettled)  # a commit to a slow disk holds it up
+    except StoreFailed as error:  # the other metrics are wanted all the more
+        log.error("orders are left out of the metrics: %s", error)
+        unsettled = None
+    registry.register(_Orders(engine, unsettled))
     return generate_latest(registry), CONTENT_TYPE_LATEST

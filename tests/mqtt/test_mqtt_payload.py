@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowrunner.mqtt.payload import MAX_BYTES, MAX_DEPTH, MISSING, BadPayload, Sample, parse_payload, pick, read_sample
+from flowrunner.mqtt.payload import MAX_BYTES, MAX_DEPTH, BadPayload, Sample, parse_payload, read_sample
+from flowrunner.pick import MISSING, pick
 from flowrunner.units import parse_instant
 
 AT = parse_instant("2025-01-25T20:30:00Z")

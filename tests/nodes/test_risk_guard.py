@@ -13,7 +13,7 @@ from flowrunner.message import JSON, FieldInfo
 from flowrunner.orders import Order
 from flowrunner.store import FILE_NAME, Store
 from flowrunner.testing import Rig
-from tests.orders.guarded import DESK, FLOW, QUARTER, blocked, journal, orders, play, slot, wish
+from tests.orders.guarded import DESK, FLOW, MINUTE, QUARTER, blocked, journal, orders, play, slot, wish
 
 SECOND = 10**9
 ENERGY = "energy: {capacity_mwh: 10, min_soc: 5, max_soc: 95, efficiency: 0.9}"
@@ -38,6 +38,7 @@ def test_without_a_limit_the_wish_becomes_the_order() -> None:
             delivery_end=slot(rig).end, side="BUY", quantity_mwh=3.0, requested_mwh=3.0, limited_by="",
             limit_price_eur_mwh=-500.25, order_type="LIMIT", time_in_force="GFD", flow="site", guard="guard",
             rule="buy", state="paper", mode="paper", created_at=rig.now, updated_at=rig.now,
+            good_until=slot(rig).start - 5 * MINUTE, open_mwh=3.0,
         )  # fmt: skip
         (left,) = rig.payloads("guard")
         assert left["order"] == order.id
@@ -408,9 +409,10 @@ def test_a_longer_slot_holds_the_orders_of_the_shorter_ones_in_it() -> None:
         await wish(rig)
         assert blocked(rig) == [("max-orders", "1 orders for this slot, at most 1 are allowed")]
 
-    play("", first, flow=OTHER, store=store)
+    early = OTHER.replace("gate_closure: 5min", "gate_closure: 20min")
+    play("", first, flow=early, store=store, start="2025-01-25T01:50:00+01:00")
     hourly = FLOW.replace("slot: 15min", "slot: 1h")
-    play("max_orders: {per_slot: 1}", then, flow=hourly, store=store, start="2025-01-25T01:30:00+01:00")
+    play("max_orders: {per_slot: 1}", then, flow=hourly, store=store, start="2025-01-25T01:51:00+01:00")
 
 
 def test_the_position_counts_what_was_ordered_for_the_day() -> None:

@@ -28,10 +28,9 @@ def filled(folder: Path) -> Path:
             await wish(rig, soc=soc, mwh=mwh, price=-45.5 if soc < 50 else 180)
             one = orders(rig)[-1]
             for state, reason in ways:
-                mode = "paper" if state == "paper" else "live"
                 detail = {"status": 400} if state == "rejected" else None
                 await rig.advance("1s")
-                await journal(rig).advance(one.id, state, rig.now, reason=reason, mode=mode, detail=detail)  # type: ignore[arg-type]  # a State
+                await journal(rig).advance(one.id, state, rig.now, reason=reason, detail=detail)  # type: ignore[arg-type]  # a State
             await rig.advance("15min")
 
         for _ in range(3):

@@ -14,7 +14,8 @@ import pytest
 
 from flowrunner.errors import UsageError
 from flowrunner.market import Slot
-from flowrunner.orders import Book, Intent, Journal, Order, Refusal, State, WrongStep, journal
+from flowrunner.orders import Book, Intent, Journal, Order, Refusal, State, WrongStep
+from flowrunner.orders.book import REFUSALS_KEPT
 from flowrunner.store import FILE_NAME, Store, StoreFailed, reading
 
 pytestmark = pytest.mark.anyio
@@ -25,12 +26,16 @@ DAY = Slot(NOW - 2 * 4 * QUARTER, NOW + 22 * 4 * QUARTER)
 NEXT: dict[State, set[State]] = {
     "intent": {"sending", "paper", "expired"},
     "sending": {"accepted", "rejected", "unknown", "intent"},
-    "unknown": {"accepted", "rejected"},
+    "unknown": {"accepted", "rejected", "partly-filled", "filled", "unfilled"},
+    "accepted": {"partly-filled", "filled", "unfilled"},
+    "partly-filled": {"partly-filled", "filled"},
 }
 """All that may follow; nothing else may."""
 WAYS: dict[State, list[State]] = {
     "intent": [], "sending": ["sending"], "paper": ["paper"], "expired": ["expired"],
     "accepted": ["sending", "accepted"], "rejected": ["sending", "rejected"], "unknown": ["sending", "unknown"],
+    "partly-filled": ["sending", "accepted", "partly-filled"], "filled": ["sending", "accepted", "filled"],
+    "unfilled": ["sending", "accepted", "unfilled"],
 }  # fmt: skip
 
 
@@ -41,7 +46,8 @@ def order(number: int = 0, **changes: Any) -> Order:
         "market": "epex_at", "delivery_start": start, "delivery_end": start + QUARTER, "side": "BUY",
         "quantity_mwh": 1.0, "requested_mwh": 1.0, "limited_by": "", "limit_price_eur_mwh": 50.0,
         "order_type": "LIMIT", "time_in_force": "GFD", "flow": "bess", "guard": "guard", "rule": "buy",
-        "state": "intent", "mode": "", "created_at": NOW, "updated_at": NOW,
+        "state": "intent", "mode": "live", "created_at": NOW, "updated_at": NOW, "good_until": start,
+        "open_mwh": changes.get("quantity_mwh", 1.0),
     } | changes  # fmt: skip
     return Order(id=changes.get("id") or wish(**{key: given[key] for key in ("market", "side")}, number=number).id,
                  **{key: value for key, value in given.items() if key != "id"})  # fmt: skip
@@ -81,9 +87,13 @@ async def test_every_step(store: Store, now: State, then: State) -> None:
     kept = Journal(store)
     one = await added(kept, order(), *WAYS[now])
     if then in NEXT.get(now, set()):
-        after = await kept.advance(one.id, then, NOW + 1, reason="so", exchange_id="7", mode="live", detail={"a": 1})
+        after = await kept.advance(
+            one.id, then, NOW + 1, reason="so", exchange_id="7", filled_mwh=0.25, detail={"a": 1}
+        )
+        over = then in ("rejected", "expired", "unfilled")
         assert kept.find(one.id) == after == msgspec.structs.replace(
-            one, state=then, updated_at=NOW + 1, reason="so", exchange_id="7", mode="live"
+            one, state=then, updated_at=NOW + 1, reason="so", exchange_id="7", filled_mwh=0.25,
+            open_mwh=0.0 if over else one.open_mwh,
         )  # fmt: skip
         found = kept.story(one.id)
         assert found is not None
@@ -163,26 +173,26 @@ async def test_a_file_that_cannot_be_written(store: Store, tmp_path: Path) -> No
 async def test_what_counts_in_each_state(store: Store, state: State) -> None:
     kept = Journal(store)
     await added(kept, order(quantity_mwh=2.0), *WAYS[state])
-    held = await kept.decide(lambda book: book.held(wish(side="SELL"), NOW, DAY, DAY, NOW))
-    may_be_delivered = state not in ("rejected", "expired")
+    held = await kept.decide(lambda book: book.held(wish(side="SELL"), "live", NOW, DAY, DAY, NOW))
+    may_be_delivered = state not in ("rejected", "expired", "unfilled")
     assert (held.slot, held.minute, held.day) == (1, 1, 1), "counts hold whatever became of it"
-    assert held.day_position_mwh == (2.0 if may_be_delivered else 0)
+    assert sum(one.committed_mwh for one in held.delivery_day) == (2.0 if may_be_delivered else 0)
     assert bool(held.opposite) == bool(held.pending) == may_be_delivered
     assert bool(held.unknown) == (state in ("unknown", "sending"))
-    other = await kept.decide(lambda book: book.held(wish("epex_de"), NOW, DAY, DAY, NOW))
+    other = await kept.decide(lambda book: book.held(wish("epex_de"), "live", NOW, DAY, DAY, NOW))
     assert other == msgspec.structs.replace(other, slot=0, minute=0, day=0, unknown="", opposite="",
-                                            day_position_mwh=0, pending=[])  # fmt: skip
+                                            delivery_day=[], pending=[])  # fmt: skip
 
 
 async def test_the_edges_of_minute_day_slot_and_delivery(store: Store) -> None:
     kept = Journal(store)
-    await added(kept, order())
+    await added(kept, order(side="SELL"))
     start, end = order().delivery_start, order().delivery_end
 
     async def held(now: int, number: int = 0, measured_at: int | None = None) -> tuple[int, int, int, int]:
         day = Slot(now // (96 * QUARTER) * 96 * QUARTER, (now // (96 * QUARTER) + 1) * 96 * QUARTER)
         at = now if measured_at is None else measured_at
-        found = await kept.decide(lambda book: book.held(wish(number=number), now, day, DAY, at))
+        found = await kept.decide(lambda book: book.held(wish(number=number), "live", now, day, DAY, at))
         return found.slot, found.minute, found.day, len(found.pending)
 
     minute = 60 * 10**9
@@ -197,6 +207,81 @@ async def test_the_edges_of_minute_day_slot_and_delivery(store: Store) -> None:
     midnight = NOW // (96 * QUARTER) * 96 * QUARTER
     assert await held(midnight) == (1, 0, 1, 1)
     assert await held(midnight - 1) == (1, 0, 0, 1)
+
+
+async def test_paper_does_not_count_for_live(store: Store) -> None:
+    kept = Journal(store)
+    await added(kept, order(mode="paper"), "paper")
+    await added(kept, order(1, mode="live"), "sending", "accepted")
+    for mode, counted in (("live", 1), ("paper", 2)):
+        held = await kept.decide(lambda book, mode=mode: book.held(wish(number=2), mode, NOW, DAY, DAY, NOW))  # type: ignore[misc]
+        assert (held.minute, held.day, len(held.delivery_day), len(held.pending)) == (counted,) * 4
+    held = await kept.decide(lambda book: book.held(wish(side="SELL"), "live", NOW, DAY, DAY, NOW))
+    assert held.opposite == order().id, "but never two sides of one slot"
+
+
+async def test_an_order_does_not_count_for_itself(store: Store) -> None:
+    kept = Journal(store)
+    await added(kept, order())
+    held = await kept.decide(lambda book: book.held(wish(), "live", NOW, DAY, DAY, NOW))
+    assert (held.slot, held.minute, held.day, held.delivery_day, held.pending) == (0, 0, 0, [], [])
+
+
+# ---- the end of a run ------------------------------------------------------------------------------------------------
+
+
+async def test_what_a_run_left_over_is_ended_whatever_flow_it_was_of(store: Store) -> None:
+    kept = Journal(store)
+    for number, (flow, state) in enumerate(itertools.product(("bess", "other"), get_args(State))):
+        await added(kept, order(number, flow=flow), *WAYS[state])
+    before = {one.id: one for one in kept.orders()}
+    ended = await kept.decide(lambda book: book.end_left_over(NOW + 5))
+    assert sorted((one.flow, one.state) for one in ended) == [
+        ("bess", "expired"), ("bess", "unknown"), ("other", "expired"), ("other", "unknown"),
+    ]  # fmt: skip
+    for one in kept.orders():
+        if one in ended:
+            assert before[one.id].state == {"expired": "intent", "unknown": "sending"}[one.state]
+            assert one.updated_at == NOW + 5
+        else:
+            assert one == before[one.id]
+    assert await kept.decide(lambda book: book.end_left_over(NOW + 6)) == []
+
+
+async def test_the_latest_time_is_kept_and_a_person_may_settle_it(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    kept = Journal(store)
+    assert await kept.decide(lambda book: book.latest()) == 0
+    await added(kept, order(created_at=NOW + 7))
+    await kept.decide(lambda book: book.see(NOW))
+    await store.close()
+    store = Store.open(tmp_path)
+    kept = Journal(store)
+    assert await kept.decide(lambda book: book.latest()) == NOW + 7
+    await kept.decide(lambda book: book.resumed(NOW, "me", "the clock was wrong"))
+    assert await kept.decide(lambda book: book.latest()) == 0
+    assert [(one.at, one.stopped, one.by, one.reason) for one in kept.switch_steps()] == [
+        (NOW, False, "me", "the clock was wrong")
+    ]
+    await store.close()
+
+
+async def test_what_the_exchange_calls_our_orders(store: Store) -> None:
+    kept = Journal(store)
+    for number, name in enumerate(("a", "b")):
+        await added(kept, order(number), "sending")
+        await kept.advance(order(number).id, "accepted", NOW + number, exchange_id=name)
+    await added(kept, order(2), "sending", "unknown")
+    assert kept.exchange_ids(order(2)) == {"a", "b"}
+    assert kept.exchange_ids(order(0)) == {"b"}
+    found = kept.by_exchange_id("epex_at", "b")
+    assert found is not None
+    assert found.id == order(1).id
+    assert kept.by_exchange_id("epex_de", "b") is kept.by_exchange_id("epex_at", "") is None
+    assert {one.id for one in kept.open_orders("epex_at", NOW)} == {order(1).id, order(0).id}
+    assert [one.id for one in kept.open_orders("epex_at", order(0).delivery_start)] == [order(1).id]
+    assert kept.sent_at(order(0).id) == NOW
+    assert kept.sent_at("nothing") == 0
 
 
 # ---- what is kept ----------------------------------------------------------------------------------------------------
@@ -219,7 +304,7 @@ async def test_refusals_are_counted(store: Store) -> None:
 
 async def test_only_the_newest_refusals_are_kept(store: Store) -> None:
     kept = Journal(store)
-    most = journal.REFUSALS_KEPT
+    most = REFUSALS_KEPT
 
     def fill(book: Book) -> None:
         """What years leave behind, written by hand."""
@@ -247,8 +332,6 @@ async def test_lists(store: Store) -> None:
     assert [one.created_at - NOW for one in kept.orders(limit=2)] == [9, 4]
     assert [one.created_at - NOW for one in kept.orders(market="epex_at", state="paper")] == [3, 1]
     assert kept.orders(market="other") == []
-    assert [one.created_at - NOW for one in kept.left_over("bess")] == [0, 2, 4, 9]
-    assert kept.left_over("other") == []
 
 
 async def test_it_is_all_there_after_a_restart(tmp_path: Path) -> None:

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 
 import pytest
 
-from flowrunner.exchange import Phoenyra
-from flowrunner.exchange.simulator.server import ExchangeServer
+from flowrunner.exchange import Phoenyra, Ticket
 from flowrunner.httpclient import HttpClient
 from flowrunner.store import Store
 from flowrunner.units import SECOND
 from tests.exchange.simulated import KEY, served
-from tests.orders.venue import FLOW, trading
+from tests.orders.venue import FLOW, trading, venue
 from tests.peers.mosquitto import free_port
-from tests.peers.raw_http import Asked, RawServer, always, serve, text
+from tests.peers.raw_http import Asked, RawServer, Reply, always, serve, text
 
 pytestmark = pytest.mark.anyio
 ID = "AT-20260302T1215Z-BUY"
 
 
-def orders_of(server: RawServer) -> list[Asked]:
-    return [one for one in server.asked if "/orders " in one.line]
+def posted(server: RawServer, path: str) -> list[Asked]:
+    return [one for one in server.asked if one.line.startswith("POST ") and f"{path} " in one.line]
+
+
+def to_telemetry(*answers: bytes) -> Reply:
+    """The answers to telemetry alone; the exchange is also greeted, and asked for its streams."""
+    tell, nothing = always(*answers), always(text("[]"))
+
+    async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await (tell if "/telemetry/bess " in asked.line else nothing)(asked, writer)
+
+    return reply
 
 
 # ---- a clear answer -----------------------------------------------------------------------------------------------
 
 
 async def test_accepted() -> None:
-    async with served() as at, trading(at.server.url) as flow:
+    async with venue() as (at, flow):
         for _ in range(5):
             await flow.wish()
         await flow.until_left("exchange.out")
@@ -47,7 +57,7 @@ async def test_accepted() -> None:
 
 
 async def test_s2_what_the_gate_refuses_is_rejected_word_for_word_and_not_repeated() -> None:
-    async with served() as at, trading(at.server.url) as flow:
+    async with venue() as (at, flow):
         await at.report(soc=10.0)
         for _ in range(5):
             await flow.wish(soc=10, price=30)
@@ -65,7 +75,7 @@ async def test_a_422_is_rejected_with_each_of_its_details() -> None:
     async with serve(always(text(json.dumps(body), "422 Unprocessable Entity"))) as server, trading(server.url) as flow:
         await flow.wish()
         assert (await flow.until_order("rejected")).reason == "422: body.market: unknown market; body.side: no"
-        assert len(orders_of(server)) == 1
+        assert len(posted(server, "/orders")) == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 415, 422])
@@ -81,7 +91,7 @@ async def test_what_a_server_says_that_it_did_not_take(status: int) -> None:
 
 
 async def test_a_throttle_is_waited_for_until_the_next_minute() -> None:
-    async with served() as at, trading(at.server.url, speed=60, start="2026-03-02T12:00:30Z") as flow:
+    async with venue(speed=60, start="2026-03-02T12:00:30Z") as (at, flow):
         at.exchange.faults.arm("throttled", times=2)
         await flow.wish()
         await flow.until_order("accepted")
@@ -97,7 +107,7 @@ async def test_a_throttle_is_waited_for_until_the_next_minute() -> None:
 
 
 async def test_a_throttle_never_leads_beyond_the_gate() -> None:
-    async with served() as at, trading(at.server.url, speed=60, start="2026-03-02T12:08:30Z") as flow:
+    async with venue(speed=60, start="2026-03-02T12:08:30Z") as (at, flow):
         at.exchange.faults.arm("throttled")
         await flow.wish()
         order = await flow.until_order("expired")
@@ -125,18 +135,13 @@ async def test_nobody_listens_until_the_gate_closes() -> None:
 
 async def test_somebody_listens_again() -> None:
     async with served() as at:
-        port = at.server.port
         await at.server.stop()
-        async with trading(f"http://127.0.0.1:{port}", speed=60) as flow:
+        async with trading(at, speed=60) as flow:
             await flow.wish()
             await flow.until(lambda: flow.story().count(("sending", "")) >= 1)
-            again = ExchangeServer(at.exchange, KEY, port=port)
-            await again.start()
-            try:
-                await flow.until_order("accepted")
-                assert len(at.accepted) == 1
-            finally:
-                await again.stop()
+            await at.server.start()
+            await flow.until_order("accepted")
+            assert len(at.accepted) == 1
 
 
 # ---- nobody knows -------------------------------------------------------------------------------------------------
@@ -152,13 +157,15 @@ async def test_somebody_listens_again() -> None:
     ],
 )
 async def test_no_clear_answer_blocks_the_market(fault: str, said: str, stored: bool) -> None:
-    async with served() as at, trading(at.server.url) as flow:
+    async with venue() as (at, flow):
         at.exchange.faults.arm(fault, times=1)
+        at.exchange.faults.arm("error-before", on="order-list")  # nor can it be looked for
         await flow.wish()
         order = await flow.until_order("unknown")
         assert order.reason
         assert said in order.reason
-        assert flow.errors() == [("unknown", f"{ID}: {order.reason}")]
+        (error,) = [one for one in flow.errors() if one[0] == "unknown"]
+        assert error == ("unknown", f"{ID}: {order.reason}")
         await flow.wish()
         await flow.wish(soc=80)
         (blocked,) = await flow.until_left("guard.blocked")
@@ -169,11 +176,13 @@ async def test_no_clear_answer_blocks_the_market(fault: str, said: str, stored: 
 
 
 async def test_no_answer_in_time() -> None:
-    async with served() as at, trading(at.server.url, patience="100ms") as flow:
+    async with venue(patience="100ms") as (at, flow):
         at.exchange.faults.arm("delay", times=1, seconds=3600)
         await flow.wish()
-        order = await flow.until_order("unknown")
-        assert "no answer within 0.1 s" in order.reason
+        await flow.until_left("exchange.error")
+        ((code, reason),) = flow.errors()
+        assert code == "unknown"
+        assert "no answer within 0.1 s" in reason
         assert len(at.accepted) == 1
 
 
@@ -190,13 +199,13 @@ async def test_an_answer_that_is_not_understood_is_no_answer(answer: bytes) -> N
     async with serve(always(answer)) as server, trading(server.url) as flow:
         await flow.wish()
         assert (await flow.until_order("unknown", "accepted", "rejected")).state == "unknown"
-        assert len(orders_of(server)) == 1
+        assert len(posted(server, "/orders")) == 1
 
 
 async def test_two_that_send_what_one_guard_decided_send_it_once() -> None:
     again = FLOW.replace("  mirror:", '  second: {type: exchange-out, from: guard, send: orders, mode: live, '
                          'url: "${URL}", api_key: "${KEY}"}\n  mirror:')  # fmt: skip
-    async with served() as at, trading(at.server.url, text=again) as flow:
+    async with venue(text=again) as (at, flow):
         for soc in (20, 20, 80):
             await flow.wish(soc=soc)
         await flow.until_order("accepted")
@@ -213,14 +222,15 @@ async def test_what_was_being_sent_when_the_program_ended_is_unknown() -> None:
     store = Store.open(None, inline=True)
     async with served() as at:
         at.exchange.faults.arm("delay", times=1, seconds=3600)
-        async with trading(at.server.url, store=store, patience="1h") as flow:
+        async with trading(at, store=store, patience="1h") as flow:
             await flow.wish()
             await flow.until(lambda: at.accepted)
         assert flow.order.state in ("sending", "unknown")
-        async with trading(at.server.url, store=store, start="2026-03-02T12:31:00Z") as flow:
+        at.exchange.faults.arm("error-before", on="order-list")
+        async with trading(at, store=store, start="2026-03-02T12:31:00Z") as flow:
             order = await flow.until_order("unknown")
             assert order.reason == "the program ended while it was sent; whether the exchange has it is not known"
-            assert flow.engine.runtime.workers["site/exchange"].counters.errors == {"unknown": 1}
+            await flow.until(lambda: ("unknown", f"{ID}: {order.reason}") in flow.errors())
             await flow.wish()
             assert (await flow.until_left("guard.blocked"))[0]["reason"] == "market-blocked"
         assert len(at.accepted) == 1
@@ -233,7 +243,7 @@ async def test_what_was_decided_and_not_sent_when_the_program_ended_is_expired()
     async with trading(url, store=store) as flow:
         await flow.wish()
         await flow.until(lambda: ("sending", "") in flow.story() and flow.order.state == "intent")
-    async with served() as at, trading(at.server.url, store=store) as flow:
+    async with venue(store=store) as (at, flow):
         assert (await flow.until_order("expired")).reason == "the program ended before it was sent"
         await flow.wish()
         await flow.until(lambda: flow.engine.runtime.workers["site/guard"].counters.dropped.get("repeat") == 1)
@@ -251,7 +261,7 @@ async def test_the_request_is_as_the_interface_says() -> None:
     async with serve(always(accepted)) as server, trading(f"{server.url}/api/") as flow:
         await flow.wish(price=-45.5)
         await flow.until_order("accepted")
-        (asked,) = orders_of(server)
+        (asked,) = posted(server, "/orders")
         assert asked.line == "POST /api/orders HTTP/1.1"
         assert (asked.header("x-api-key"), asked.header("content-type")) == (KEY, "application/json")
         assert json.loads(asked.body) == {
@@ -265,15 +275,16 @@ async def test_the_request_is_as_the_interface_says() -> None:
 async def test_an_order_without_a_limit_sends_none() -> None:
     """A guard of live orders has a price range, which holds none of them back but those without a limit."""
     accepted = text('{"order_id": "7", "status": "ACCEPTED"}')
+    order = Ticket(
+        client_order_id=ID, market="AT", delivery_start=0, delivery_end=900 * SECOND, side="BUY", quantity_mwh=1.0,
+        limit_price_eur_mwh=None, order_type="MARKET", time_in_force="IOC",
+    )  # fmt: skip
     async with serve(always(accepted)) as server:
         client = HttpClient(server.url, timeout_s=5)
-        outcome = await Phoenyra(client, server.url, KEY, 5).place(
-            client_order_id=ID, market="AT", delivery_start=0, delivery_end=900 * SECOND, side="BUY", quantity_mwh=1.0,
-            limit_price_eur_mwh=None, order_type="MARKET", time_in_force="IOC",
-        )  # fmt: skip
+        outcome = await Phoenyra(client, server.url, KEY, 5, lambda: 0).place(order)
         await client.close()
         assert (outcome.meaning, outcome.exchange_id) == ("accepted", "7")
-        sent = json.loads(orders_of(server)[0].body)
+        sent = json.loads(posted(server, "/orders")[0].body)
         assert (sent["order_type"], sent["time_in_force"]) == ("MARKET", "IOC")
         assert "limit_price_eur_mwh" not in sent
 
@@ -311,7 +322,7 @@ async def test_telemetry_goes_when_all_three_are_there_and_no_value_twice() -> N
         await flow.until(lambda: mirror.counters.dropped == {"incomplete": 1, "sent-before": 1})
         await flow.battery(50.0)  # the same numbers, measured again
         await flow.until_left("mirror.out", 2)
-        assert len(server.asked) == 2
+        assert len(posted(server, "/telemetry/bess")) == 2
         assert flow.errors("mirror") == []
 
 
@@ -323,7 +334,7 @@ async def test_telemetry_that_is_refused_is_an_error_and_not_repeated() -> None:
         assert (error["code"], error["reason"]) == ("refused", "422: body.soc_percent: too good")
         await flow.battery(51.0)
         await flow.until_left("mirror.error", 2)
-        told = [json.loads(one.body) for one in server.asked if "/telemetry/bess " in one.line]
+        told = [json.loads(one.body) for one in posted(server, "/telemetry/bess")]
         assert [one["soc_percent"] for one in told] == [50.0, 51.0]
         assert told[0] == {
             "soc_percent": 50.0, "active_power_mw": 0.5, "temperature_c": 25.0,
@@ -333,28 +344,22 @@ async def test_telemetry_that_is_refused_is_an_error_and_not_repeated() -> None:
 @pytest.mark.parametrize("status", ["500 Oops", "429 Too Many", "503 Later"])
 async def test_telemetry_is_tried_again_until_it_arrives(status: str) -> None:
     async with (
-        serve(always(*[text("{}", status)] * 2, text('{"status": "OK"}'))) as server,
+        serve(to_telemetry(*[text("{}", status)] * 2, text('{"status": "OK"}'))) as server,
         trading(server.url) as flow,
     ):
         await flow.battery(50.0)  # neither rule wishes anything
-        await server.until(3)
         await flow.until_left("mirror.out")
-        assert [json.loads(one.body)["soc_percent"] for one in server.asked] == [50.0] * 3
+        assert [json.loads(one.body)["soc_percent"] for one in posted(server, "/telemetry/bess")] == [50.0] * 3
 
 
 async def test_telemetry_goes_on_when_the_exchange_is_back_with_the_newest() -> None:
     async with served() as at:
-        port = at.server.port
         await at.server.stop()
-        async with trading(f"http://127.0.0.1:{port}") as flow:
+        async with trading(at) as flow:
             for soc in range(50, 60):
                 await flow.battery(float(soc))
             mirror = flow.engine.runtime.workers["site/mirror"]
             await flow.until(lambda: mirror.counters.connected is False)
-            again = ExchangeServer(at.exchange, KEY, port=port)
-            await again.start()
-            try:
-                await flow.until(lambda: at.exchange.reported is not None and at.exchange.reported.soc_percent == 59.0)
-                await flow.until(lambda: mirror.counters.connected)
-            finally:
-                await again.stop()
+            await at.server.start()
+            await flow.until(lambda: at.exchange.reported is not None and at.exchange.reported.soc_percent == 59.0)
+            await flow.until(lambda: mirror.counters.connected)

@@ -7,15 +7,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from flowrunner.clock import ScaledClock
 from flowrunner.engine import Engine
+from flowrunner.exchange.simulator import Character
 from flowrunner.graph import check_flows
 from flowrunner.message import JSON
-from flowrunner.orders import Journal, Order
+from flowrunner.orders import Journal, Order, State
 from flowrunner.registry import Registry
 from flowrunner.store import Store
-from flowrunner.units import parse_instant
-from tests.exchange.simulated import KEY
+from flowrunner.units import SECOND, parse_instant
+from tests.exchange.simulated import KEY, Served, served
 
 PATIENCE_S = 15.0
 START = "2026-03-02T12:00:00Z"
@@ -42,12 +45,25 @@ nodes:
     price: {min: -500, max: 4000}
     max_quantity_mwh: 5
     energy: {capacity_mwh: 1000}
+    max_age: {hand: 10min}
   exchange:
     {type: exchange-out, from: guard, send: orders, mode: live, url: "${URL}", api_key: "${KEY}", timeout: "${TIMEOUT}"}
   mirror:
     {type: exchange-out, from: hand, send: telemetry, url: "${URL}", api_key: "${KEY}", retry: {first: 10ms, max: 50ms}}
   log: {type: log, from: [exchange.error, mirror.error, guard.blocked, exchange]}
 """
+
+
+def an_order(**changes: Any) -> Order:
+    """As the flow's guard makes it, but for ``changes``."""
+    start = parse_instant(START)
+    order = Order(
+        id="AT-20260302T1215Z-BUY", market="AT", delivery_start=start + 900 * SECOND,
+        delivery_end=start + 1800 * SECOND, side="BUY", quantity_mwh=1.0, requested_mwh=1.0, limited_by="",
+        limit_price_eur_mwh=50.0, order_type="LIMIT", time_in_force="GFD", flow="site", guard="guard", rule="buy",
+        state="intent", mode="live", created_at=start, updated_at=start, good_until=start + 600 * SECOND, open_mwh=1.0,
+    )  # fmt: skip
+    return msgspec.structs.replace(order, **changes)
 
 
 class Trading:
@@ -89,6 +105,13 @@ class Trading:
         values = {"soc_percent": soc, "active_power_mw": 0.5, "temperature_c": temperature, "price_eur_mwh": 50.0}
         await self.engine.enter("site", "hand", values, by="test")
 
+    def reasons(self, port: str = "guard.blocked") -> list[str]:
+        return [one["reason"] for one in self.left.get(port, [])]
+
+    async def decides(self, state: State, **changes: Any) -> Order:
+        """A person's word on the newest order, as `flowrunner orders resolve` writes it."""
+        return await self.journal.advance(self.order.id, state, self.engine.clock.now(), **changes)
+
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         while not condition():
@@ -107,20 +130,34 @@ class Trading:
 
 @asynccontextmanager
 async def trading(
-    url: str, *, text: str = FLOW, start: str = START, speed: float = 1.0, store: Store | None = None,
+    at: Served | str, *, text: str = FLOW, start: str = START, speed: float = 1.0, store: Store | None = None,
     patience: str = "5s",
 ) -> AsyncIterator[Trading]:  # fmt: skip
-    """Run the flow against ``url`` with flow time from ``start`` on, ``speed`` times as fast as ours. The store is
-    closed only when it is the flow's own. ``patience``: the node's ``timeout``."""
-    environment = {"URL": url, "KEY": KEY, "TIMEOUT": patience}
+    """Run the flow against ``at`` with flow time from ``start`` on, ``speed`` times as fast as ours. A simulated
+    exchange gets the same clock, and of a good one the flow knows that it is. The store is closed only when it is the
+    flow's own. ``patience``: the node's ``timeout``."""
+    clock = ScaledClock(parse_instant(start), speed)
+    url = at
+    if isinstance(at, Served):
+        url, at.exchange.clock = at.server.url, clock.now
+        if at.exchange.character == "good":
+            text = text.replace('timeout: "${TIMEOUT}"', 'timeout: "${TIMEOUT}", client_order_ids: true')
+    environment = {"URL": str(url), "KEY": KEY, "TIMEOUT": patience}
     checked = check_flows({"flow.yaml": text}, environment, Registry(), simulated=True)
     assert checked.graph is not None, [str(one) for one in checked.problems]
     own = store or Store.open(None, inline=True)
-    engine = Engine(checked, store=own, clock=ScaledClock(parse_instant(start), speed))
+    engine = Engine(checked, store=own, clock=clock)
     try:
         await engine.start()
         yield Trading(engine)
     finally:
-        await engine.runtime.stop(deadline_s=0)
+        await engine.runtime.stop(deadline_s=0.3)
         if store is None:
             await own.close()
+
+
+@asynccontextmanager
+async def venue(character: Character = "plain", **run: Any) -> AsyncIterator[tuple[Served, Trading]]:
+    """A simulated exchange, and the flow that trades there. ``run``: as `trading` has it."""
+    async with served(character) as at, trading(at, **run) as flow:
+        yield at, flow

@@ -55,6 +55,7 @@ def paper(name: str, slot: Slot = QUARTER, market: str = "epex_at") -> Order:
         id=name, market=market, delivery_start=slot.start, delivery_end=slot.end, side="BUY", quantity_mwh=0.5,
         requested_mwh=0.5, limited_by="", limit_price_eur_mwh=50.0, order_type="LIMIT", time_in_force="GFD",
         flow="bess", guard="guard", rule="buy", state="paper", mode="paper", created_at=NOON, updated_at=NOON,
+        good_until=slot.start, open_mwh=0.5,
     )  # fmt: skip
 
 

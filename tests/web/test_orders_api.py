@@ -53,7 +53,8 @@ async def test_one_order(http: httpx2.AsyncClient) -> None:
         "order": "epex_at-20250125T0130Z-BUY", "market": "epex_at", "side": "BUY",
         "delivery_start": "2025-01-25T01:30:00.000Z", "delivery_end": "2025-01-25T01:45:00.000Z",
         "quantity_mwh": 0.5, "requested_mwh": 1.75, "limited_by": "loaded", "limit_price_eur_mwh": -45.5,
-        "order_type": "LIMIT", "time_in_force": "GFD", "rule": "buy", "state": "accepted", "mode": "live",
+        "order_type": "LIMIT", "time_in_force": "GFD", "rule": "buy", "state": "accepted", "mode": "paper",
+        "filled_mwh": 0.0, "open_mwh": 0.5, "average_price_eur_mwh": None, "good_until": "2025-01-25T01:25:00.000Z",
         "exchange_id": "", "reason": "", "flow": "site", "guard": "guard",
         "created_at": "2025-01-25T01:15:01.000Z", "updated_at": "2025-01-25T01:15:03.000Z",
     }  # fmt: skip

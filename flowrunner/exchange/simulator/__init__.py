@@ -1,12 +1,13 @@
 """An exchange to practise on: the first user's interface with its oddities, or a good exchange, with faults on demand.
 
-The server needs the package ``websockets`` and is imported from ``flowrunner.exchange.simulator.server``.
+Its server is imported from ``flowrunner.exchange.simulator.server``, a client of it that needs no socket from
+``flowrunner.exchange.simulator.direct``.
 """
 
+from flowrunner.exchange.signing import signed, verified
 from flowrunner.exchange.simulator.core import Exchange
 from flowrunner.exchange.simulator.faults import BadFault, Fault, Faults
 from flowrunner.exchange.simulator.model import AcceptedOrder, Answer, Character, Side, Telemetry, Trade
-from flowrunner.exchange.simulator.signing import signed, verified
 
 __all__ = [
     "AcceptedOrder",

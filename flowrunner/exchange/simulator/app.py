@@ -6,6 +6,7 @@ import asyncio
 import hmac
 from collections import deque
 from collections.abc import Callable, Sequence
+from email.utils import format_datetime
 
 import msgspec
 from starlette.applications import Starlette
@@ -13,16 +14,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from flowrunner.exchange.signing import signed
 from flowrunner.exchange.simulator import requests
 from flowrunner.exchange.simulator.core import Exchange
 from flowrunner.exchange.simulator.faults import AFTER, Call, Fault
 from flowrunner.exchange.simulator.model import Answer
-from flowrunner.exchange.simulator.signing import signed
 from flowrunner.message import JSON
-from flowrunner.units import iso
+from flowrunner.units import iso, to_datetime
 
 HANG_UP = "flowrunner.hang_up"
 """Key of the scope: ``call(reset=…)`` that ends the connection without an answer. ExchangeServer puts it there."""
@@ -57,9 +58,26 @@ def app(exchange: Exchange, api_key: str, more: Sequence[BaseRoute] = ()) -> Sta
             Route("/orders/{name:path}", face.find, methods=["GET"]),
             Route("/orders/{name:path}", face.cancel, methods=["DELETE"]),
         ]
-    made = Starlette(routes=routes, exception_handlers={HTTPException: _plain})
+    made = _Dated(exchange, routes)
     made.router.redirect_slashes = False
     return made
+
+
+class _Dated(Starlette):
+    """Says with every answer, errors included, what time it is by the exchange's own clock (``Date``, RFC 9110)."""
+
+    def __init__(self, exchange: Exchange, routes: Sequence[BaseRoute]) -> None:
+        super().__init__(routes=routes, exception_handlers={HTTPException: _plain})
+        self._exchange = exchange
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def dated(message: Message) -> None:
+            if message["type"] in ("http.response.start", "websocket.accept"):
+                now = format_datetime(to_datetime(self._exchange.own_clock()), usegmt=True)
+                message = {**message, "headers": [*message.get("headers", ()), (b"date", now.encode())]}
+            await send(message)
+
+        await super().__call__(scope, receive, dated)
 
 
 class _Face:
@@ -193,7 +211,7 @@ class _Face:
                     await socket.close(1013, "too slow: frames would be lost")
                     return
                 number += 1
-                ts = iso(self._exchange.clock())
+                ts = iso(self._exchange.own_clock())
                 data = waiting.popleft()
                 await socket.send_text(signed(self._key, ts, data, key_id=KEY_ID, channel=channel, seq=number))
 

@@ -48,7 +48,8 @@ _EMA_QUARTERS = 16
 class Exchange:
     """One exchange. Its methods are the calls of the interface and return what is answered.
 
-    ``clock`` gives flow time; ``price`` a market's price in EUR/MWh at an instant, None where there is none.
+    ``clock`` gives flow time; the exchange's own clock, which all its stamps and rules go by, is wrong by
+    ``clock_offset_ns``. ``price``: a market's price in EUR/MWh at an instant of flow time, None where there is none.
     ``on_accept`` is told of every order taken, ``on_trade`` of every fill (the good character only); both are called
     inside the call that caused them and must not call back. ``faults`` are acted on by the HTTP face.
     """
@@ -81,6 +82,21 @@ class Exchange:
         """Market → UTC minute and the orders that it took in it."""
         self._listeners: dict[str, list[Callable[[JSON], None]]] = {}
 
+    @property
+    def clock_offset_ns(self) -> int:
+        """Nanoseconds, up to an hour; negative: behind. The fault ``clock``, as a number."""
+        return self.faults.clock_offset_ns
+
+    @clock_offset_ns.setter
+    def clock_offset_ns(self, offset: int) -> None:
+        self.faults.clear("clock")
+        if offset:
+            self.faults.arm("clock", seconds=offset / SECOND)
+
+    def own_clock(self) -> Instant:
+        """What the exchange takes the time to be."""
+        return self.clock() + self.clock_offset_ns
+
     # ---- the interface ------------------------------------------------------------------------------
 
     def telemetry(self, body: JSON) -> Answer:
@@ -105,7 +121,7 @@ class Exchange:
         closed = self._gate(wanted.side)
         if closed:
             return Answer(400, {"detail": closed})
-        now = self.clock()
+        now = self.own_clock()
         left = self._throttle_left(wanted.market, now)
         if left <= 0:
             return Answer(429, {"detail": f"Throttle: {self._throttle()} orders per minute in {wanted.market}"})
@@ -142,7 +158,7 @@ class Exchange:
         at = now - _HOUR if stale else now
         mark = None if dead else self._mark(market, at)
         found = MADE_UP if mark is None else {"mark": mark} | self._averages(market, at, mark)
-        return Answer(200, found | {"timestamp": iso(at), "market": market})
+        return Answer(200, found | {"timestamp": iso(at + self.clock_offset_ns), "market": market})
 
     def find(self, name: str) -> Answer:
         """GET /orders/{id} of the good exchange; ``name`` is an order id or a client's."""
@@ -165,7 +181,7 @@ class Exchange:
 
     def book(self, market: str) -> dict[str, JSON]:
         """What ``/ws/book/{market}`` shows. KeyError for an unknown market."""
-        return {"market": market} | self._books[market].shown() | {"timestamp": iso(self.clock())}
+        return {"market": market} | self._books[market].shown() | {"timestamp": iso(self.own_clock())}
 
     # ---- for the owner of the simulation ------------------------------------------------------------
 
@@ -174,7 +190,7 @@ class Exchange:
         now = self.clock()
         for market, book in self._books.items():
             if book.refresh(self._mark(market, now), now // _MINUTE):
-                self._resting[market] = [order for order in self._resting[market] if not self._expired(order, now)]
+                self._resting[market] = [order for order in self._resting[market] if not self._expired(order)]
                 for order in sorted(self._resting[market], key=_priority):
                     self._match(order)
                 self._tell(f"book/{market}", partial(self.book, market))
@@ -270,7 +286,7 @@ class Exchange:
             whole=terms.time_in_force == "FOK",
         )
         for fill in fills:
-            trade = order.fill(fill.quantity_mwh, fill.price_eur_mwh, self.clock())
+            trade = order.fill(fill.quantity_mwh, fill.price_eur_mwh, self.own_clock())
             self._trades.append(trade)
             self._tell("trades", trade.view)
             self._tell_order(order)
@@ -279,8 +295,9 @@ class Exchange:
         if fills:
             self._tell(f"book/{terms.market}", partial(self.book, terms.market))
 
-    def _expired(self, order: Order, now: Instant) -> bool:
+    def _expired(self, order: Order) -> bool:
         """Whether it no longer rests. GFD is good until the UTC day or the time before delivery is over."""
+        now = self.own_clock()
         if order.is_open and (now >= order.terms.delivery_start or now // _DAY != order.terms.accepted_at // _DAY):
             self._end(order, "EXPIRED")
         return not order.is_open

@@ -54,6 +54,7 @@ class ExchangeServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,  # the application tells flow time
             proxy_headers=False,
             timeout_graceful_shutdown=3,
             limit_concurrency=1000,

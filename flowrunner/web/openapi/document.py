@@ -42,7 +42,7 @@ have. The document is made for the flows that run now.
 """
 TAGS = {
     "running flows": "What runs, what it last saw, and values entered by hand.",
-    "orders": "What was decided, sent and refused.",
+    "orders": "What was decided, sent and refused, and the switch that stops it.",
     "operation": "For orchestrators, scrapers and tools.",
 }
 PLACES = {

@@ -1,0 +1,411 @@
+"""Orders on their way to an exchange: each sent at most once, and followed until its fate is known."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Annotated, Any, Protocol, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from flowrunner.errors import NotConnected
+from flowrunner.exchange import Adapter, Outcome, Ticket, Told
+from flowrunner.market import Market
+from flowrunner.message import Instant
+from flowrunner.orders.book import Book, WrongStep
+from flowrunner.orders.journal import Journal
+from flowrunner.orders.limits import TINY
+from flowrunner.orders.order import Order, Refusal, State
+from flowrunner.orders.trading import Trading
+from flowrunner.store import StoreFailed
+from flowrunner.units import Duration, iso, seconds_text
+
+MINUTE = Duration.parse("1min")
+AGAIN = Duration.parse("5s")
+"""Wait between two attempts while nobody listens at the exchange's address."""
+LOOK_EVERY = Duration.parse("30s")
+"""Between two looks at what is unknown, open, or wrong with a clock."""
+LOOK_LONGER = Duration.parse("15min")
+"""How long after the beginning of its delivery an order is still asked for: by then an exchange has settled it."""
+LATE = Duration.parse("5s")
+"""An order that is not at the exchange this long after its delivery has begun cannot come any more."""
+JOURNAL_AGAIN_S = 1.0
+"""Real seconds between two tries to write down what an exchange has said."""
+STREAM_AGAIN_S = 1.0, 60.0
+"""Real seconds before a stream is opened again; doubled from the first to the last."""
+EARLY = 1000
+"""What a stream said of orders that are not known yet: it may be faster than the answer."""
+_NUMBERED = re.compile(r"\S*\d\S*")
+"""Numbers, times, ids: what differs in a sentence that says the same again."""
+T = TypeVar("T")
+
+
+class ClockDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far the exchange's clock may be from ours."""
+
+    alarm: Annotated[Duration, Meta(description="More than this is told by the error port.")] = Duration.parse("2s")
+    block: Annotated[Duration, Meta(description="Above this no order is made.")] = Duration.parse("5s")
+
+
+class Surroundings(Protocol):
+    """What a sender needs of the node that it works for: `node.Context` has it all."""
+
+    address: str
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]: ...
+
+    def now(self) -> Instant: ...
+
+    async def sleep_until(self, at: Instant) -> None: ...
+
+    def error(self, code: str, reason: str) -> None: ...
+
+    def connected(self, state: bool, reason: str = "") -> None: ...
+
+
+class Sender:
+    """The orders of one market on their way to one exchange.
+
+    ``send`` brings one order to an end or to ``unknown``. ``news`` runs beside it for as long as orders may be sent:
+    it looks for what is unknown, follows what was accepted, compares the clocks, and gives every order that changed.
+    """
+
+    def __init__(
+        self, adapter: Adapter | None, trading: Trading, market: Market, drift: ClockDrift, around: Surroundings
+    ) -> None:
+        """``adapter``: None where all orders are of paper."""
+        self._exchange = adapter
+        self._trading = trading
+        self._journal: Journal = trading.journal
+        self._market = market
+        self._drift = drift
+        self._around = around
+        self._changed: asyncio.Queue[Order] = asyncio.Queue()
+        self._wake = asyncio.Event()
+        self._seen_until: dict[str, Instant] = {}
+        """Order → until when it is known that the exchange had not got it."""
+        self._early: dict[str, Told] = {}
+        self._met = False
+        """Whether the exchange has answered, so that its clock is known."""
+        self._said: dict[str, str] = {}
+        """What was said of an order, a clock or the switch: each thing once."""
+
+    @property
+    def _adapter(self) -> Adapter:
+        if self._exchange is None:
+            raise WrongStep("there is no exchange that this order could be sent to")
+        return self._exchange
+
+    # ---- sending --------------------------------------------------------------------------------------------
+
+    async def send(self, id: str) -> Order:  # noqa: A002  (the field's own word)
+        """Until there is an answer, or it may not be sent any more. Before each attempt the journal says ``sending``,
+        and all that may have changed since the guard decided is looked at again."""
+        while True:
+            order = self._known(id)
+            if order.state != "intent":  # the guard has withdrawn it, or somebody else has taken it
+                return order
+            if order.mode == "live" and not self._met:
+                await self._greet()  # with a clock that is wrong the very first order is wrong, too
+            try:
+                if why := self._obstacle(order):
+                    return await self._keep(id, "expired", reason=why)
+                if order.mode == "paper":
+                    return await self._keep(id, "paper")
+                try:
+                    order = await self._journal.advance(id, "sending", self._around.now())
+                except StoreFailed as error:
+                    self._around.error("journal", f"{id}: not sent, because the journal cannot be written: {error}")
+                    return await self._keep(id, "expired", reason="the journal could not be written before it was sent")
+            except WrongStep:  # somebody was faster
+                continue
+            if self._obstacle(order):  # the disk took its time: not one byte has left
+                await self._keep(id, "intent")
+                continue
+            outcome = await self._place(order)
+            if outcome.meaning in ("accepted", "rejected", "unknown"):
+                return await self._settle(order, outcome)
+            await self._keep(id, "intent", reason=outcome.reason, detail={"meaning": outcome.meaning})
+            now = self._around.now()
+            again = now + (MINUTE - now % MINUTE if outcome.meaning == "throttled" else AGAIN)
+            await self._around.sleep_until(min(again, order.good_until))
+
+    def _known(self, id: str) -> Order:  # noqa: A002
+        order = self._journal.find(id)
+        if order is None:
+            raise WrongStep(f"the journal has no order {id!r}")
+        return order
+
+    def _obstacle(self, order: Order) -> str:
+        """Why it may not be sent now, or ""."""
+        now = self._around.now()
+        refusal = self._trading.refusal(order.market)
+        why = ""
+        if refusal is not None:
+            why = refusal.text
+        elif now >= order.delivery_start - self._market.gate_closure_ns:
+            why = "its gate has closed"
+        elif now >= order.good_until:
+            why = f"what it was decided on held until {iso(order.good_until)}"
+        return f"{why}; the last attempt: {order.reason}" if why and order.reason else why
+
+    async def _place(self, order: Order) -> Outcome:
+        try:
+            outcome = await self._adapter.place(ticket(order))
+        except Exception as error:  # a defect must not leave an order of which nobody knows that nobody knows
+            self._around.log.error("%s: sending failed inside: %r", order.id, error, exc_info=error)
+            outcome = Outcome(meaning="unknown", reason=f"failed inside ({type(error).__name__}) while it was sent")
+        self._around.connected(outcome.meaning != "not-sent", outcome.reason)
+        self._met = self._met or outcome.meaning not in ("not-sent", "unknown")
+        self._compare_clocks()
+        return outcome
+
+    async def _settle(self, order: Order, outcome: Outcome) -> Order:
+        state: State = "accepted" if outcome.meaning == "accepted" else "unknown"
+        if outcome.meaning == "rejected":
+            state = "rejected"
+        order = await self._keep(
+            order.id, state, exchange_id=outcome.exchange_id, reason=outcome.reason, detail=outcome.answer
+        )
+        if order.state == "unknown":
+            self._said[order.id] = order.reason  # who sent it says so
+            self._wake.set()
+        early = self._early.pop(outcome.exchange_id, None)
+        if early is not None and order.state == "accepted":
+            await self._hear(early)
+        return order
+
+    async def _keep(self, id: str, state: State, **changes: Any) -> Order:  # noqa: A002
+        return await self._write(
+            f"{id} is {state}", lambda book: book.advance(id, state, self._around.now(), **changes)
+        )
+
+    async def _write(self, what: str, work: Callable[[Book], T]) -> T:
+        """Write down what is so, however long the disk cannot take it: it is only known here."""
+        told = False
+        while True:
+            try:
+                return await self._journal.decide(work)
+            except StoreFailed as error:
+                if not told:
+                    self._around.error("journal", f"{what}, and that cannot be written: {error}")
+                told = True
+                await asyncio.sleep(JOURNAL_AGAIN_S)
+
+    # ---- what becomes of orders -----------------------------------------------------------------------------
+
+    async def news(self) -> AsyncGenerator[Order, None]:
+        """Every order whose state has changed by what the exchange said later. Runs until it is closed."""
+        tasks = [asyncio.ensure_future(one) for one in (self._watch(), self._listen())]
+        try:
+            while True:
+                got = asyncio.ensure_future(self._changed.get())
+                try:
+                    await asyncio.wait([got, *tasks], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    if not got.done():
+                        got.cancel()  # it would take the next change from who comes after us
+                if not got.done():
+                    for task in [task for task in tasks if task.done()]:
+                        task.result()  # raises what ended it
+                        tasks.remove(task)  # there is no stream: nothing ends but that
+                    continue
+                yield got.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            try:
+                if tasks:
+                    await asyncio.wait(tasks)
+            finally:
+                self._trading.release(self._around.address)
+
+    async def _watch(self) -> None:
+        while True:
+            self._wake.clear()
+            await self._greet()
+            self._tell_of_the_switch()
+            for order in self._journal.orders(state="unknown", market=self._market.name, limit=EARLY):
+                if self._news_of(order.id, order.reason):
+                    self._around.error("unknown", f"{order.id}: {order.reason}")
+                await self._search(order)
+            await self._follow()
+            waiting = asyncio.ensure_future(self._around.sleep_until(self._around.now() + LOOK_EVERY))
+            woken = asyncio.ensure_future(self._wake.wait())
+            try:
+                await asyncio.wait([waiting, woken], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+                woken.cancel()
+                await asyncio.wait([waiting, woken])
+
+    async def _greet(self) -> None:
+        try:
+            answered = await self._adapter.greet()
+        except NotConnected as error:
+            self._around.connected(False, str(error))
+        else:
+            self._met = True
+            if answered:
+                self._around.connected(True)
+            self._compare_clocks()
+
+    async def _search(self, order: Order) -> None:
+        """Look for an order of which nobody knows whether the exchange has it."""
+        now = self._around.now()
+        sent_at = self._journal.sent_at(order.id)
+        found = await self._adapter.find(
+            ticket(order), sent_at, self._seen_until.get(order.id, sent_at), self._journal.exchange_ids(order)
+        )
+        if found.meaning == "there" and found.told is not None:
+            changes = {"exchange_id": found.told.exchange_id, "reason": found.reason}
+            await self._later(order, "accepted", **changes, detail={"status": found.told.status})
+            await self._hear(found.told)
+        elif found.meaning == "absent":
+            self._seen_until[order.id] = now
+            if now >= order.delivery_start + LATE:
+                reason = "the exchange does not have it, and its delivery has begun: it cannot come any more"
+                await self._later(order, "rejected", reason=reason)
+        elif self._news_of(f"search {order.id}", " ".join(_NUMBERED.sub("", found.reason).split())):
+            self._around.error("unclear", f"{order.id}: {found.reason}")
+
+    async def _follow(self) -> None:
+        """Ask for what is open: a stream may have been away."""
+        for order in self._journal.open_orders(self._market.name, self._around.now() - LOOK_LONGER):
+            early = self._early.pop(order.exchange_id, None)
+            if early is not None:
+                await self._hear(early)
+            try:
+                told = await self._adapter.look(ticket(order), order.exchange_id)
+            except NotConnected:
+                return
+            if told is not None:
+                await self._hear(told)
+
+    async def _listen(self) -> None:
+        wait, longest = STREAM_AGAIN_S
+        while True:
+            try:
+                async with aclosing(self._adapter.listen()) as words:
+                    async for told in words:
+                        wait = STREAM_AGAIN_S[0]
+                        await self._hear(told)
+                return
+            except NotConnected as error:
+                self._around.log.info("no stream of orders: %s", error)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, longest)
+
+    async def _hear(self, told: Told) -> None:
+        """Write down what the exchange says of an order of ours; of others it says things, too."""
+        known = self._journal.by_exchange_id(self._market.name, told.exchange_id)
+        if known is None:
+            before = self._early.pop(told.exchange_id, None)
+            self._early[told.exchange_id] = told if before is None else together(before, told)
+            if len(self._early) > EARLY:
+                del self._early[next(iter(self._early))]
+            return
+        filled = told.filled_mwh or 0.0
+        if filled > known.quantity_mwh + TINY and self._news_of(f"filled {known.id}", str(filled)):
+            text = f"{known.id}: the exchange says {filled:g} MWh were traded, ordered were {known.quantity_mwh:g}"
+            self._around.error("overfilled", text)
+        id = known.id  # noqa: A001  (the field's own word)
+
+        def decide(book: Book) -> Order | None:
+            """All of it in one transaction: two words may come at once."""
+            order = book.find(id)
+            follows = None if order is None else heard(order, told)
+            if order is None or follows is None:
+                return None
+            state, filled, left = follows
+            return book.advance(
+                id, state, self._around.now(), filled_mwh=filled, open_mwh=left,
+                reason=told.status if told.ended else "", detail={"status": told.status},
+                average_price_eur_mwh=told.average_price_eur_mwh or order.average_price_eur_mwh,
+            )  # fmt: skip
+
+        changed = await self._write(f"{id}: the exchange tells of a trade or an end", decide)
+        if changed is not None:
+            self._changed.put_nowait(changed)
+
+    async def _later(self, order: Order, state: State, **changes: Any) -> None:
+        """A step that the exchange told after its first answer; nothing where a person was faster."""
+        try:
+            self._changed.put_nowait(await self._keep(order.id, state, **changes))
+        except WrongStep as error:
+            self._around.log.info("%s", error)
+
+    # ---- clocks, the switch ---------------------------------------------------------------------------------
+
+    def _compare_clocks(self) -> None:
+        offset = self._adapter.offset_ns
+        if self._adapter.distrusted:
+            self._around.error("distrusted", self._adapter.distrusted)
+            self._adapter.distrusted = ""
+        if offset is None:
+            return
+        apart = f"the exchange's clock is {seconds_text(abs(offset))} s {'ahead of' if offset > 0 else 'behind'} ours"
+        if abs(offset) > self._drift.block:
+            text = f"{apart}; no orders above {self._drift.block}. Set the clock of this machine right"
+            self._trading.hold(self._around.address, self._market.name, Refusal("clock-drift", text))
+        else:
+            self._trading.release(self._around.address)
+        if abs(offset) <= self._drift.alarm:
+            self._said.pop("clocks", None)
+        elif self._news_of("clocks", "blocked" if abs(offset) > self._drift.block else "apart"):
+            self._around.error("clock-drift", apart)
+
+    def _tell_of_the_switch(self) -> None:
+        stop = self._trading.switch.stopped
+        if stop is None:
+            self._said.pop("switch", None)
+        elif self._news_of("switch", str(stop)):
+            self._around.error("trading-stopped", str(stop))
+
+    def _news_of(self, what: str, text: str) -> bool:
+        """Whether this was not said yet; from now on it was."""
+        news = self._said.get(what) != text
+        self._said[what] = text
+        return news
+
+
+def heard(order: Order, told: Told) -> tuple[State, float, float] | None:
+    """State, filled and open MWh of an accepted order that follow from what the exchange says; None: nothing new.
+
+    What was traded never becomes less, and an end says something only together with what was traded until then."""
+    if order.state not in ("accepted", "partly-filled"):
+        return None
+    filled = max(told.filled_mwh or 0.0, order.filled_mwh)
+    has_ended = order.open_mwh == 0 or (told.ended and told.filled_mwh is not None)
+    follows: tuple[State, float, float]
+    if order.quantity_mwh - filled <= TINY:
+        follows = ("filled", filled, 0.0)
+    elif has_ended:
+        follows = ("partly-filled" if filled > 0 else "unfilled", filled, 0.0)
+    elif filled > 0:
+        follows = ("partly-filled", filled, order.quantity_mwh - filled)
+    else:
+        return None
+    return None if follows == (order.state, order.filled_mwh, order.open_mwh) else follows
+
+
+def together(before: Told, told: Told) -> Told:
+    """The newer word, with what only the older one said."""
+    more = max(told, before, key=lambda one: -1.0 if one.filled_mwh is None else one.filled_mwh)
+    ended = any(one.ended and one.filled_mwh is not None for one in (before, told))  # as `heard` believes an end
+    return msgspec.structs.replace(more, status=told.status or before.status, ended=ended)
+
+
+def ticket(order: Order) -> Ticket:
+    """What an exchange gets to see of an order."""
+    return Ticket(
+        client_order_id=order.id, market=order.market, delivery_start=order.delivery_start,
+        delivery_end=order.delivery_end, side=order.side, quantity_mwh=order.quantity_mwh,
+        limit_price_eur_mwh=order.limit_price_eur_mwh, order_type=order.order_type,
+        time_in_force=order.time_in_force,
+    )  # fmt: skip

@@ -1,0 +1,100 @@
+"""Whether orders may be made at all, at this moment, on this engine: the switch, and what is held against a market."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from flowrunner.message import Instant
+from flowrunner.orders.journal import Journal
+from flowrunner.orders.order import Refusal
+from flowrunner.orders.switch import Stop, Switch, SwitchStuck
+from flowrunner.store import Store, StoreFailed
+
+NEW_JOURNAL = (
+    "live orders with a journal that has never seen any: what was ordered before is not known here; "
+    "compare with the exchange, then `flowrunner resume-trading`"
+)
+BY_ITSELF = "flowrunner"
+LOOK_S, SEE_EVERY = 1.0, 60
+"""Real seconds between two looks at the switch; after so many of them the journal sees the time."""
+log = logging.getLogger("flowrunner.trading")
+
+
+class Trading:
+    """One per engine. A refusal from here comes before all others; nothing of it goes away by itself but a hold."""
+
+    def __init__(self, store: Store) -> None:
+        self.switch = Switch(store.folder)
+        self.journal = Journal(store)
+        self._holds: dict[str, tuple[str, Refusal]] = {}
+        self._told: Stop | None = None
+
+    def refusal(self, market: str) -> Refusal | None:
+        """Why no order of this market may be made or sent now."""
+        stop = self.switch.stopped
+        if stop is not None:
+            return Refusal("trading-stopped", str(stop))
+        return next((refusal for of, refusal in self._holds.values() if of == market), None)
+
+    @property
+    def held(self) -> list[tuple[str, Refusal]]:
+        """What is held against markets now."""
+        return list(self._holds.values())
+
+    def hold(self, owner: str, market: str, refusal: Refusal) -> None:
+        """No orders of ``market`` until ``owner`` releases it; an owner holds one thing at a time."""
+        self._holds[owner] = (market, refusal)
+
+    def release(self, owner: str) -> None:
+        self._holds.pop(owner, None)
+
+    async def begin(self, now: Instant, *, live: bool) -> None:
+        """Before anything runs: what an earlier run left in the middle of being sent is unknown, what it had not
+        begun to send has expired; live orders on a new journal wait for a person. StoreFailed when the journal cannot
+        be written: then nothing may run."""
+        for order in await self.journal.decide(lambda book: book.end_left_over(now)):
+            log.warning("%s: %s: %s", order.id, order.state, order.reason)
+        if live and self.journal.never_live():
+            if self.switch.stopped is None:
+                try:
+                    self.switch.stop(by=BY_ITSELF, reason=NEW_JOURNAL, now=now)
+                except SwitchStuck as error:
+                    log.critical("%s", error)
+                    return  # and asked again by the next start
+            await self.journal.decide(lambda book: book.note_live(now))
+        await self.look(now)
+
+    async def look(self, now: Instant) -> None:
+        """Say and keep what has become of the switch since the last look. Cheap where nothing has."""
+        stop = self.switch.stopped
+        if stop == self._told:
+            return
+        self._told = stop
+        text = str(stop) if stop is not None else "trading goes on"
+        (log.warning if stop is not None else log.info)("%s", text)
+        try:
+            await self.journal.decide(lambda book: book.note_switch(now, stop))
+        except StoreFailed as error:
+            log.error("that is not in the journal: %s", error)
+
+    async def watch(self, now: Callable[[], Instant]) -> None:
+        """Look at the switch, and let the journal see the time, for as long as an engine runs in real time."""
+        while True:
+            for _ in range(SEE_EVERY):
+                await self.look(now())
+                await asyncio.sleep(LOOK_S)
+            with suppress(StoreFailed):  # said by the store itself
+                await self.journal.decide(lambda book: book.see(now()))
+
+    async def resume(self, *, by: str, reason: str, now: Instant) -> Stop | None:
+        """A person lets trading go on: why it was stopped, or None. It also settles a clock that was wrong before:
+        what the journal saw of a later time holds nothing back any more. SwitchStuck when it stays stopped."""
+        before = self.switch.stopped
+        await self.journal.decide(lambda book: book.resumed(now, by, reason))
+        self._told = None  # where it stays stopped, the next look says so again
+        self.switch.resume()
+        log.info("trading goes on, says %s: %s", by, reason or "no reason given")
+        return before
