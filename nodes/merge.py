@@ -133,7 +133,7 @@ class Merge(Node):
         return out
 
     def _follow_the_clock(self, ctx: Context) -> None:
-        """Set back, it must not make anything that was said younger than it is."""
+        """Set back, it must not make anything that was said younger than it is. All timers ring, and are set again."""
         before, self.set_back = self.set_back, ctx.set_back
         if self.set_back == before:
             return
@@ -141,8 +141,6 @@ class Merge(Node):
         for key, standing in self.standings.items():
             standing.set_back(self.set_back - before, now)
             ctx.state.set(key, standing.site)
-            self.armed.pop(key, None)
-            self._arm(key, ctx)
 
     def _make_room(self, message: Message, now: Instant) -> None:
         """A standing for the message's key. A new one begins with what was said without a key. Reject when it is one

@@ -156,6 +156,7 @@ class PriceIn(Node):
 
     async def produce(self, ctx: Context) -> AsyncIterator[Message]:
         """A fetch runs beside the round, so that a source that hangs never holds back a change of slot."""
+        back = ctx.set_back
         due = begun = ctx.now()
         position = ""
         fetching: asyncio.Task[None] | None = None
@@ -164,9 +165,6 @@ class PriceIn(Node):
             yield self._record(slots, f"kept:{ctx.position(due)}", ctx)
         try:
             while True:
-                back = ctx.set_back
-                if fetching is None:
-                    due = min(due, self._next(ctx.now()))  # sooner where the clock was set back
                 if fetching is None and ctx.now() >= due:
                     begun, position = due, f"fetched:{ctx.position(due)}"
                     fetching = asyncio.create_task(self._fetch(ctx))
@@ -174,7 +172,8 @@ class PriceIn(Node):
                 await _first(ctx, turn if fetching else min(turn, due), back, fetching)
                 before, slots = slots, self._slots(ctx.now())
                 changed = slots != before
-                if ctx.set_back != back or (changed and self.options.source == "exchange"):
+                before_that, back = back, ctx.set_back
+                if back != before_that or (changed and self.options.source == "exchange"):
                     due = ctx.now()  # what is known is from the future; the exchange's answers are for one slot only
                 if fetching is not None and fetching.done():
                     await fetching

@@ -164,9 +164,14 @@ class RiskGuard(Node):
         def decide(book: Book) -> Order | Refusal | None:
             """None: nothing new. All of it in one transaction, so that no other decision comes between."""
             known = book.find(intent.id)
-            if known is not None and known.state != "intent":
-                return None
+            if known is not None and (known.state != "intent" or (known.flow, known.guard) != (ctx.flow, self.id)):
+                return None  # also of what another guard decided, and judges by its own limits
             refusal = halt or limits.clock(book.latest(), now) or stop
+            if refusal is None and known is not None and known.rule != intent.rule:
+                return None  # another rule wishes something else; what stops one stops all
+            if refusal is None and known is not None and known.quantity_mwh > quantity + limits.TINY:
+                text = f"{quantity:g} MWh would be ordered now, not {known.quantity_mwh:g} MWh"
+                refusal = Refusal("quantity", text)
             if refusal is None:
                 held = book.held(intent, self.mode, now, today, delivery_day, reading.measured_at)
                 refusal = next(self._limits(intent, held, reading), None)

@@ -179,6 +179,21 @@ def test_it_is_withdrawn_when_it_would_be_refused_now(options: str, change: dict
     play(options, story, flow=ALONE)
 
 
+@pytest.mark.parametrize(("hot", "state"), [(25, "intent"), (41, "expired")])
+def test_another_rule_that_would_be_refused_withdraws_it_only_for_what_stops_all(hot: float, state: str) -> None:
+    second = ALONE.replace("from: [buy, sell]", "from: [buy, dear]").replace(
+        "  guard:", "  dear:\n    type: rule\n    from: hot\n    when: soc_percent > 50\n"
+        "    then: {side: BUY, quantity_mwh: 0.5, limit_price_eur_mwh: 5000}\n  guard:",
+    )  # fmt: skip
+
+    async def story(rig: Rig) -> None:
+        await wish(rig)
+        await wish(rig, soc=80, hot=hot)
+        assert (waiting(rig).rule, waiting(rig).state) == ("buy", state)
+
+    play(f"{HOT}, price: {{min: -500, max: 4000}}", story, flow=second)
+
+
 def test_it_does_not_stand_in_its_own_way() -> None:
     async def story(rig: Rig) -> None:
         for _ in range(3):
