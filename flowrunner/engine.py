@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from flowrunner.registry import Registry
 from flowrunner.runtime import Runtime
 from flowrunner.runtime.counters import Counters
 from flowrunner.runtime.supervision import NODE_FAULTS
-from flowrunner.store import Store
+from flowrunner.store import Known, Store, take_over
 
 log = logging.getLogger("flowrunner.engine")
 audit = logging.getLogger("flowrunner.audit")
@@ -114,6 +115,7 @@ class Engine:
         """Start every node; peers that are away are waited for in the background. StoreFailed where the journal of
         orders cannot be written: then nothing runs."""
         await self.trading.begin(self.clock.now(), live=any(self._is_live(one) for one in self.graph.nodes.values()))
+        await self._take_over()
         self.runtime.start()
         self.routes = dict(self._routes())
 
@@ -125,6 +127,12 @@ class Engine:
                     method, _, path = what.partition(" ")
                     cap = int(getattr(spec.node.options, "max_body", 1 << 20))
                     yield (method, path), Route(method, path, address, cap)
+
+    async def _take_over(self) -> None:
+        """What a node kept goes on with it under another name."""
+        known = [_known(one) for one in self.graph.nodes.values()]
+        for old, new in await self.store.submit(lambda sql: take_over(sql, known)):
+            log.info("%s goes on with what %s kept", new.address, old.address)
 
     def _is_live(self, spec: GraphNode) -> bool:
         """Whether it sends orders that count, in the world as it is."""
@@ -230,3 +238,8 @@ class Engine:
             for address, counters in self.counters().items()
             if not counters.ready
         }
+
+
+def _known(spec: GraphNode) -> Known:
+    """Who a node is for the next run."""
+    return Known(spec.flow, spec.id, os.path.realpath(spec.file), spec.kind.name, spec.digest)

@@ -85,6 +85,9 @@ class State(Protocol):
 
     def delete(self, key: str) -> None: ...
 
+    def hurry(self) -> None:
+        """Have what was set on the disk at once, not within a second: of latches that a crash must not undo."""
+
     def __iter__(self) -> Iterator[str]: ...
 
 

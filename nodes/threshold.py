@@ -123,7 +123,10 @@ class Threshold(Node):
             info = FieldInfo(at=now, received_at=now, source=self.id, judge=f"{ctx.flow}/{self.id}")
         ctx.state.set(message.key, latch)
         out = message.derive({**record, self.name: verdict}, fields={**(message.fields or {}), self.name: info})
-        return {"out": out} if latch.verdict == before else {"out": out, EDGES[latch.verdict]: out}
+        if latch.verdict == before:
+            return {"out": out}
+        ctx.state.hurry()  # a crash must not undo a latch
+        return {"out": out, EDGES[latch.verdict]: out}
 
     def _values(self, record: dict[str, JSON], message: Message) -> list[float]:
         """The value, and the automatic ones that a manual value took the place of: the worst of all counts."""

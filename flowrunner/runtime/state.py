@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar, get_origin
 
 import msgspec
 
 from flowrunner.node import Node
-from flowrunner.store import Store
+from flowrunner.store import Store, StoreFailed
 
 T = TypeVar("T")
 
@@ -89,6 +90,11 @@ class NodeState:
         self._raw.pop(key, None)
         self._values.pop(key, None)
         self._mark(key)
+
+    def hurry(self) -> None:
+        with suppress(StoreFailed):  # offered again with the next group, which says why
+            self.commit()
+            self._store.hurry()
 
     def __iter__(self) -> Iterator[str]:
         return iter([*self._values, *(key for key in self._raw if key not in self._values)])

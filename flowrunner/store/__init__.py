@@ -6,6 +6,7 @@ from flowrunner.store.history import History, Row
 from flowrunner.store.lane import Lane
 from flowrunner.store.lock import FolderLock
 from flowrunner.store.reader import Reader, reading, writing
+from flowrunner.store.renamed import Known, take_over
 from flowrunner.store.store import DATA_FOLDER, FILE_NAME, Store
 from flowrunner.store.tables import DeadLetter, NodeState, read_counter, write_state
 from flowrunner.store.writer import StoreFailed
@@ -18,6 +19,7 @@ __all__ = [
     "DeadLetter",
     "FolderLock",
     "History",
+    "Known",
     "Lane",
     "NodeState",
     "Raised",
@@ -27,6 +29,7 @@ __all__ = [
     "StoreFailed",
     "read_counter",
     "reading",
+    "take_over",
     "write_state",
     "writing",
 ]

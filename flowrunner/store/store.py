@@ -103,6 +103,10 @@ class Store:
         with self._writer.changing() as unsaved:
             unsaved.drop(flow, node)
 
+    def hurry(self) -> None:
+        """Commit what is queued now, without waiting for more."""
+        self._writer.hurry()
+
     # ---- transactions -----------------------------------------------------------------------------------
 
     def submit(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:

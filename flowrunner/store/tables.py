@@ -85,6 +85,9 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "UPDATE orders SET open_mwh = quantity_mwh WHERE state NOT IN ('rejected', 'expired')",
         "CREATE INDEX orders_by_exchange_id ON orders (exchange_id)",
         "CREATE INDEX orders_by_state ON orders (state, market)",
+        """CREATE TABLE known_nodes (
+            flow TEXT NOT NULL, node TEXT NOT NULL, file TEXT NOT NULL, type TEXT NOT NULL, digest TEXT NOT NULL,
+            PRIMARY KEY (flow, node)) WITHOUT ROWID""",
         """CREATE TABLE switch_steps (
             id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, stopped INTEGER NOT NULL, by TEXT NOT NULL,
             reason TEXT NOT NULL)""",

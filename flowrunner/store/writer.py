@@ -99,6 +99,12 @@ class Writer:
             self._wake.notify()
         self._write_inline()
 
+    def hurry(self) -> None:
+        """Let nothing linger."""
+        with self._wake:
+            self._commit_at = 0.0
+            self._wake.notify()
+
     def submit(self, job: Job[Any]) -> None:
         with self._wake:
             self._refuse_closed()
