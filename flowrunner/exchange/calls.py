@@ -23,8 +23,8 @@ KEY = 8
 
 
 class Calls:
-    """The calls to one exchange. ``secrets`` are masked in :meth:`words` and by :meth:`mask`; what :meth:`said` gives is
-    unmasked, for comparing."""
+    """The calls to one exchange. ``secrets`` are masked in :meth:`words` and by :meth:`mask`; what :meth:`said` gives
+    is unmasked, for comparing."""
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -16,15 +16,16 @@ from flowrunner.httpclient import header_fault
 from flowrunner.message import JSON
 from flowrunner.schema import Secret
 from flowrunner.template import TemplateError, Text, as_text
-from flowrunner.units import iso
+from flowrunner.units import SECOND, iso
 
 PLACES = (
-    "client_order_id", "market", "delivery_start", "delivery_end", "side", "quantity_mwh", "limit_price_eur_mwh",
-    "order_type", "time_in_force",
+    "client_order_id", "market", "delivery_start", "delivery_end", "side", "quantity_mwh", "quantity_mw",
+    "limit_price_eur_mwh", "order_type", "time_in_force",
 )  # fmt: skip
-"""What may stand in braces: times as ISO 8601 in UTC, energy in MWh, price in EUR/MWh, the rest as text."""
-NEEDED = ("side", "quantity_mwh")
-"""No order is without them, whatever else an exchange takes as given."""
+"""What may stand in braces: times as ISO 8601 in UTC, energy in MWh, the power that makes it over the delivery in MW,
+price in EUR/MWh, the rest as text."""
+QUANTITIES = ("quantity_mwh", "quantity_mw")
+HOUR = 3600 * SECOND
 NO_WORD_OF_ORDERS = (401, 403, 405, 408, 425, 429)
 """Statuses that speak of keys, methods and haste."""
 OPTIONAL = "limit_price_eur_mwh"
@@ -77,6 +78,10 @@ class HttpInterface(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     find: Annotated[
         FindOrder | None, Meta(description="How one order is asked for; without it, no order can be looked for.")
     ] = None
+    words: Annotated[
+        dict[Literal["BUY", "SELL", "LIMIT", "MARKET", "GFD", "IOC", "FOK"], str | int],
+        Meta(description="What the exchange says in place of these words, like {BUY: buy, SELL: sell}."),
+    ] = msgspec.field(default_factory=dict)
     dedupes_client_order_id: Annotated[
         bool, Meta(description="Whether the exchange promises to refuse a second order with the same client order id.")
     ] = False
@@ -103,9 +108,13 @@ def check(settings: HttpInterface) -> Iterator[Wrong]:
     yield from _body_faults(settings.body)
     used = set(_used(settings.path)) | {name for text in _texts(settings.body) for name in _used(text)}
     by_id = settings.find is not None or settings.dedupes_client_order_id
-    for name in (*NEEDED, "client_order_id") if by_id else NEEDED:
-        if name not in used:
-            yield Wrong("body", f"the order would not say its {name}", f"write '{{{name}}}' where it belongs")
+    needed = [name for name in ("side", "client_order_id" if by_id else "") if name and name not in used]
+    if not used.intersection(QUANTITIES):
+        needed.append("quantity_mwh")
+    for name in needed:
+        yield Wrong("body", f"the order would not say its {name}", f"write '{{{name}}}' where it belongs")
+    if settings.words.get("BUY", "BUY") == settings.words.get("SELL", "SELL"):
+        yield Wrong("words.SELL", "buying and selling would be said by the same word")
     for name, value in settings.headers.items():
         if wrong := header_fault(name, value):
             yield Wrong(f"headers.{name}", wrong)
@@ -190,11 +199,13 @@ def _lists(value: JSON) -> Iterator[list[JSON]]:
 # ---- for one order --------------------------------------------------------------------------------------------------
 
 
-def values(ticket: Ticket) -> dict[str, JSON]:
-    """What the places stand for; an order without a limit has none."""
-    known: dict[str, JSON] = {name: getattr(ticket, name) for name in PLACES}
+def values(ticket: Ticket, words: Mapping[Any, str | int]) -> dict[str, JSON]:
+    """What the places stand for, in the exchange's words; an order without a limit has none."""
+    known: dict[str, JSON] = {name: getattr(ticket, name) for name in PLACES if name != "quantity_mw"}
     known |= {name: iso(known[name]) for name in ("delivery_start", "delivery_end")}
-    return known
+    known |= {name: words.get(known[name], known[name]) for name in ("side", "order_type", "time_in_force")}
+    hours = (ticket.delivery_end - ticket.delivery_start) / HOUR
+    return known | {"quantity_mw": ticket.quantity_mwh / hours}
 
 
 def filled_path(path: str, known: Mapping[str, JSON]) -> str:

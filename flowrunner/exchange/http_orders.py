@@ -73,7 +73,7 @@ class HttpOrders:
         """ValueError with a sentence for what no request can carry."""
         if wrong := unsendable(ticket):
             raise ValueError(wrong)
-        known = values(ticket)
+        known = values(ticket, self._settings.words)
         return filled_path(self._settings.path, known), msgspec.json.encode(filled_body(self._settings.body, known))
 
     def _outcome(self, answer: Answer) -> Outcome:
@@ -92,15 +92,11 @@ class HttpOrders:
         if not named:
             return Outcome(meaning="unknown", reason=f"there is no {settings.id!r} in the answer: {words}")
         if settings.status is not None and status not in settings.accepted:
-            told = (
-                f"there is no {settings.status!r} in the answer"
-                if status is None
-                else "its status is no word that is known"
-            )
-            return Outcome(meaning="unknown", reason=f"{told}: {words}", answer={"order_id": named})
-        return Outcome(
-            meaning="accepted", exchange_id=named, answer={} if status is None else {"status": self._calls.mask(status)}
-        )
+            missing = f"there is no {settings.status!r} in the answer"
+            why = missing if status is None else "its status is not a known word"
+            return Outcome(meaning="unknown", reason=f"{why}: {words}", answer={"order_id": named})
+        known = {} if status is None else {"status": self._calls.mask(status)}
+        return Outcome(meaning="accepted", exchange_id=named, answer=known)
 
     async def find(self, ticket: Ticket, sent_at: Instant, since: Instant, taken: Collection[str]) -> Found:
         find = self._settings.find
@@ -140,7 +136,7 @@ class HttpOrders:
         return told
 
     async def _ask_for(self, ticket: Ticket, find: FindOrder) -> Answer:
-        return await self._calls.ask("GET", filled_path(find.path, values(ticket)))
+        return await self._calls.ask("GET", filled_path(find.path, values(ticket, self._settings.words)))
 
     def _told(self, answer: Answer, ticket: Ticket, find: FindOrder) -> Told | str:
         """What the answer says of the order, or why nothing follows from it."""

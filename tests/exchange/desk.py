@@ -21,7 +21,7 @@ Way = Literal["socket", "direct"]
 
 def ticket(start: Instant = NOON, **changes: Any) -> Ticket:
     """An order that is right but for ``changes``, for the quarter-hour that begins 15 minutes after ``start``."""
-    right = {
+    right: dict[str, Any] = {
         "client_order_id": "mine",
         "market": "AT",
         "delivery_start": start + 900 * SECOND,

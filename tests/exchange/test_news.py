@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -19,10 +18,12 @@ from flowrunner.exchange import Phoenyra, Told
 from flowrunner.exchange.fills import ORDERS, Fills
 from flowrunner.exchange.likeness import Row
 from flowrunner.exchange.signing import signed
+from flowrunner.exchange.simulator.app import QUEUE
 from flowrunner.httpclient import HttpClient
+from flowrunner.httpclient.stream import WAITING
 from flowrunner.units import SECOND, iso
 from tests.exchange.desk import Desk, Way, desk
-from tests.exchange.simulated import KEY, MINUTE, NOON
+from tests.exchange.simulated import KEY, MINUTE, NOON, order
 
 pytestmark = pytest.mark.anyio
 WAYS: tuple[Way, ...] = ("socket", "direct")
@@ -101,23 +102,26 @@ async def test_a_wrong_key_hears_nothing_and_without_one_nothing_is_asked(way: W
             await next_of(at.adapter.listen())
 
 
-async def test_a_slow_reader_of_the_direct_exchange_is_closed_as_over_a_socket() -> None:
-    async with desk("direct", "plain") as at, aclosing(at.client.listen("/ws/trades")) as slow:
-        waiting = asyncio.ensure_future(anext(slow))
-        async with asyncio.timeout(10):
-            while not at.venue.exchange._listeners.get("trades"):  # noqa: ASYNC110  (it has no event for that)
+async def test_a_reader_of_the_direct_exchange_that_is_too_slow_is_closed_as_over_a_socket() -> None:
+    async with desk("direct", "plain") as at:
+        stream = at.client.listen("/ws/orders", params={"api_key": KEY})
+        async with aclosing(stream) as slow, asyncio.timeout(10):
+            first = asyncio.ensure_future(anext(slow))
+            while not first.done():
+                at.venue.exchange.place(order())
                 await asyncio.sleep(0)
-        for number in range(2000):
-            at.venue.exchange._tell("trades", lambda number=number: {"number": number})  # type: ignore[misc]
-        assert json.loads(await waiting)["data"]
-        why = ""
-        try:
-            async with asyncio.timeout(10):
-                while True:
-                    await anext(slow)
-        except NotConnected as error:
-            why = str(error)
-        assert why == f"{at.url}/ws/trades: the stream ended (code 1013)"
+            for _ in range(QUEUE + 100):  # nobody reads meanwhile
+                at.venue.now += MINUTE
+                at.venue.exchange.place(order())
+                await asyncio.sleep(0)
+            count, why = 0, ""
+            try:
+                while await anext(slow):
+                    count += 1
+            except NotConnected as error:
+                why = str(error)
+        assert why == f"{at.url}/ws/orders: the stream ended (code 1013)"
+        assert WAITING <= count < QUEUE
 
 
 # ---- a peer that lies -----------------------------------------------------------------------------------------------
@@ -143,6 +147,11 @@ async def lying() -> AsyncIterator[tuple[Liar, Phoenyra, AsyncGenerator[Told, No
     async def handle(stream: ServerConnection) -> None:
         assert stream.request is not None
         said = liar.orders if stream.request.path.startswith("/ws/orders") else liar.trades
+        speaking = asyncio.ensure_future(speak(stream, said))
+        await stream.wait_closed()
+        speaking.cancel()
+
+    async def speak(stream: ServerConnection, said: asyncio.Queue[str | None]) -> None:
         while (text := await said.get()) is not None:
             await stream.send(text)
         stream.transport.abort()
@@ -151,9 +160,11 @@ async def lying() -> AsyncIterator[tuple[Liar, Phoenyra, AsyncGenerator[Told, No
         liar.url = f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
         client = HttpClient(liar.url, timeout_s=5)
         exchange = Phoenyra(client, liar.url, KEY, 5, lambda: NOON)
-        async with aclosing(exchange.listen()) as news:
-            yield liar, exchange, news
-        await client.close()
+        try:
+            async with aclosing(exchange.listen()) as news:
+                yield liar, exchange, news
+        finally:
+            await client.close()
 
 
 def said(order_id: str = "1", quantity: float = 1.0, **changes: Any) -> dict[str, Any]:

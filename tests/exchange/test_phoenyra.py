@@ -163,7 +163,7 @@ async def test_a_404_is_believed_only_of_an_exchange_that_was_seen_to_keep_clien
 @pytest.mark.parametrize("character", CHARACTERS)
 async def test_what_the_exchange_refuses_it_refuses_in_its_own_words(character: Character) -> None:
     async def scenario(at: Desk) -> list[Any]:
-        told = [
+        told: list[Any] = [
             await at.adapter.place(at.ticket(market="Atlantis")),
             await at.adapter.place(at.ticket(quantity_mwh=-1.0, side="BY")),
             await at.adapter.tell({"soc_percent": 5.0, "active_power_mw": 0.0}),
@@ -240,6 +240,19 @@ async def test_questions_that_meet_a_fault(fault: str, character: Character) -> 
         return told
 
     await both(scenario, character)
+
+
+async def test_telemetry_that_met_a_dead_connection_is_told_and_not_repeated() -> None:
+    async def scenario(at: Desk) -> list[Any]:
+        values = {"soc_percent": 50.0, "active_power_mw": 0.0, "temperature_c": 25.0}
+        await at.adapter.greet()
+        at.venue.exchange.faults.arm("reset", times=1, on="telemetry")
+        with pytest.raises(NotConnected, match="closed the connection without an answer"):
+            await at.adapter.tell(values)
+        assert at.venue.exchange.reported is None
+        return [await at.adapter.tell(values)]
+
+    assert await both(scenario, "plain") == ["''"]
 
 
 async def test_fills_of_the_good_exchange_are_told() -> None:
