@@ -161,6 +161,7 @@ class OrderShown(TypedDict):
     average_price_eur_mwh: Annotated[
         float | None, Meta(description="Of what was traded, in EUR/MWh, where the exchange told.")
     ]
+    venue: Annotated[str, Meta(description='The address of the exchange that it was sent to, or "".')]
     exchange_id: Annotated[str, Meta(description='The exchange\'s own id, or "".')]
     reason: Annotated[str, Meta(description="What the exchange said, or why it was not sent.")]
     flow: str

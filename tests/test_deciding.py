@@ -405,7 +405,7 @@ def test_beside_a_running_engine(running: Program, data: Path) -> None:
         def trading() -> Any:
             return client.get("/trading").json()
 
-        assert trading() == {"stopped": False, "since": None, "by": "", "reason": "", "steps": []}
+        assert trading() == {"stopped": False, "since": None, "by": "", "reason": "", "held": [], "steps": []}
         done = run("stop-trading", "--data", data, *SAID)
         assert (done.returncode, done.stderr) == (0, "")
         told = trading()

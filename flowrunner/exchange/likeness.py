@@ -16,7 +16,8 @@ SHOWN = 100
 """Rows of a list that goes on behind its last one: of one that is shorter, all is seen."""
 LEEWAY_NS = 5 * SECOND
 """How far the exchange's times may be beside the time at which an order was sent."""
-ENDS = ("FILLED", "CANCELLED", "EXPIRED", "REJECTED")
+FILLED = "FILLED"
+ENDS = (FILLED, "CANCELLED", "EXPIRED", "REJECTED")
 """Statuses of an order of which nothing more can be traded."""
 
 
@@ -108,7 +109,8 @@ def search(
     hits = {one.order_id: one for one in alike if first <= one.at <= last}
     if len(hits) == 1:
         (hit,) = hits.values()
-        told = Told(exchange_id=hit.order_id, status=hit.status, ended=hit.status in ENDS)
+        filled = hit.quantity_mwh if hit.status == FILLED else None
+        told = Told(exchange_id=hit.order_id, status=hit.status, filled_mwh=filled, ended=hit.status in ENDS)
         reason = (
             f"found by likeness, not by its own id: the only order like it at that time is {hit.order_id} of "
             f"{iso(hit.at)}"

@@ -113,8 +113,8 @@ class Book:
         return order
 
     def advance(self, id: str, state: State, now: Instant, **changes: Any) -> Order:  # noqa: A002
-        """The next state. WrongStep when it cannot follow; ``changes``: exchange_id, reason, filled_mwh, open_mwh,
-        average_price_eur_mwh; ``detail`` is kept with the step."""
+        """The next state. WrongStep when it cannot follow; ``changes``: venue, exchange_id, reason, filled_mwh,
+        open_mwh, average_price_eur_mwh; ``detail`` is kept with the step."""
         detail = changes.pop("detail", None)
         order = self.find(id)
         if order is None:
@@ -123,11 +123,13 @@ class Book:
             raise WrongStep(f"the order {id} is {order.state} and cannot become {state}")
         if state in ("rejected", "expired", "unfilled"):
             changes["open_mwh"] = 0.0
+        elif order.state == "rejected":
+            changes.setdefault("open_mwh", order.quantity_mwh)
         order = msgspec.structs.replace(order, state=state, updated_at=now, **changes)
         self._sql.execute(
-            "UPDATE orders SET state = ?, updated_at = ?, exchange_id = ?, reason = ?, filled_mwh = ?, open_mwh = ?,"
-            " average_price_eur_mwh = ? WHERE id = ?",
-            (order.state, now, order.exchange_id, order.reason, order.filled_mwh, order.open_mwh,
+            "UPDATE orders SET state = ?, updated_at = ?, venue = ?, exchange_id = ?, reason = ?, filled_mwh = ?,"
+            " open_mwh = ?, average_price_eur_mwh = ? WHERE id = ?",
+            (order.state, now, order.venue, order.exchange_id, order.reason, order.filled_mwh, order.open_mwh,
              order.average_price_eur_mwh, id),
         )  # fmt: skip
         self._tell(order, now, msgspec.json.encode(detail))

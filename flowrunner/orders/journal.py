@@ -14,6 +14,8 @@ from flowrunner.orders.order import Order, State
 from flowrunner.store import Reader, Store
 
 T = TypeVar("T")
+_THERE = "venue IN ('', ?)"
+"""Of this exchange, or from before that was kept."""
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,12 +65,14 @@ class Journal:
         )
         return int(found[0] or 0)
 
-    def by_exchange_id(self, market: str, exchange_id: str) -> Order | None:
-        """The order that the exchange calls so, while more may be heard of it."""
+    def by_exchange_id(self, market: str, venue: str, exchange_id: str) -> Order | None:
+        """The order that this exchange calls so, while more may be heard of it."""
         if not exchange_id:
             return None
         found = self._some(
-            "exchange_id = ? AND market = ? AND state IN ('accepted', 'partly-filled')", (exchange_id, market), 1
+            f"exchange_id = ? AND market = ? AND {_THERE} AND state IN ('accepted', 'partly-filled')",
+            (exchange_id, market, venue),
+            1,
         )
         return found[0] if found else None
 
@@ -82,10 +86,19 @@ class Journal:
         )
         return {str(row[0]) for row in rows}
 
-    def open_orders(self, market: str, since: Instant) -> list[Order]:
-        """Live orders that the exchange has and that may still be traded; their delivery begins after ``since``."""
+    def unknown(self, market: str) -> list[Order]:
+        """Orders of which nobody knows whether an exchange has them."""
+        return self._some("state = 'unknown' AND market = ?", (market,), 1000)
+
+    def open_orders(self, market: str, venue: str, since: Instant) -> list[Order]:
+        """Live orders that this exchange has and that may still be traded; their delivery begins after ``since``."""
         where = "market = ? AND mode = 'live' AND state IN ('accepted', 'partly-filled') AND open_mwh > 0"
-        return self._some(f"{where} AND delivery_start > ? AND exchange_id <> ''", (market, since), 1000)
+        where += f" AND {_THERE} AND delivery_start > ? AND exchange_id <> ''"
+        return self._some(where, (market, venue, since), 1000)
+
+    def latest(self) -> Instant:
+        """See :meth:`Book.latest`."""
+        return self._store.read(lambda sql: Book(sql).latest())
 
     def never_live(self) -> bool:
         """See :meth:`Book.never_live`."""

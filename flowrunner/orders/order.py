@@ -27,15 +27,16 @@ STEPS: dict[State, frozenset[State]] = {
     "sending": frozenset({"accepted", "rejected", "unknown", "intent"}),
     "paper": frozenset(),
     "accepted": frozenset({"partly-filled", "filled", "unfilled"}),
-    "rejected": frozenset(),
+    "rejected": frozenset({"accepted"}),
     "unknown": frozenset({"accepted", "rejected", "partly-filled", "filled", "unfilled"}),
     "expired": frozenset(),
     "partly-filled": frozenset({"partly-filled", "filled"}),
     "filled": frozenset(),
-    "unfilled": frozenset(),
+    "unfilled": frozenset({"partly-filled", "filled"}),
 }
 """State → what may come next. ``sending`` goes back to ``intent`` only when not one byte had left, or the exchange
-said before storing it that it was too much at once. ``unfilled``: the exchange took it and nothing was traded."""
+said before storing it that it was too much at once. ``unfilled``: the exchange took it and nothing was traded. What
+follows on ``rejected`` and ``unfilled`` only a person says, where the exchange has taken back its word."""
 COUNTED: tuple[State, ...] = ("intent", "sending", "paper", "accepted", "unknown", "partly-filled", "filled")
 """States in which something of an order may be delivered: what position and energy are counted from."""
 Mode = Literal["paper", "live"]
@@ -91,6 +92,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What was traded, as far as the exchange told."""
     average_price_eur_mwh: float | None = None
     """Of what was traded, where the exchange told."""
+    venue: str = ""
+    """The address of the exchange that it was sent to; "" of one that was not, or before that was kept."""
     exchange_id: str = ""
     reason: str = ""
     """What the exchange said, word for word, or why it was not sent."""
@@ -127,6 +130,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             "filled_mwh": self.filled_mwh,
             "open_mwh": self.open_mwh,
             "average_price_eur_mwh": self.average_price_eur_mwh,
+            "venue": self.venue,
             "exchange_id": self.exchange_id,
             "reason": self.reason,
         }
@@ -134,7 +138,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 _TEXTS = (
     "order", "market", "delivery_start", "delivery_end", "side", "limited_by", "order_type", "time_in_force", "rule",
-    "state", "mode", "exchange_id", "reason",
+    "state", "mode", "venue", "exchange_id", "reason",
 )  # fmt: skip
 _UNITS = {
     "quantity_mwh": "MWh", "requested_mwh": "MWh", "limit_price_eur_mwh": "EUR/MWh", "filled_mwh": "MWh",

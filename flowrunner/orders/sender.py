@@ -13,14 +13,16 @@ import msgspec
 from msgspec import Meta
 
 from flowrunner.errors import NotConnected
-from flowrunner.exchange import Adapter, Outcome, Ticket, Told
+from flowrunner.exchange import Adapter, Outcome, Told
 from flowrunner.market import Market
 from flowrunner.message import Instant
+from flowrunner.orders import limits
 from flowrunner.orders.book import Book, WrongStep
 from flowrunner.orders.journal import Journal
 from flowrunner.orders.limits import TINY
 from flowrunner.orders.order import Order, Refusal, State
 from flowrunner.orders.trading import Trading
+from flowrunner.orders.words import contradicts, heard, ticket, together
 from flowrunner.store import StoreFailed
 from flowrunner.units import Duration, iso, seconds_text
 
@@ -76,10 +78,17 @@ class Sender:
     """
 
     def __init__(
-        self, adapter: Adapter | None, trading: Trading, market: Market, drift: ClockDrift, around: Surroundings
+        self,
+        adapter: Adapter | None,
+        venue: str,
+        trading: Trading,
+        market: Market,
+        drift: ClockDrift,
+        around: Surroundings,
     ) -> None:
-        """``adapter``: None where all orders are of paper."""
+        """``adapter``: None where all orders are of paper. ``venue``: the exchange's address, kept with each order."""
         self._exchange = adapter
+        self._venue = venue
         self._trading = trading
         self._journal: Journal = trading.journal
         self._market = market
@@ -118,7 +127,7 @@ class Sender:
                 if order.mode == "paper":
                     return await self._keep(id, "paper")
                 try:
-                    order = await self._journal.advance(id, "sending", self._around.now())
+                    order = await self._journal.advance(id, "sending", self._around.now(), venue=self._venue)
                 except StoreFailed as error:
                     self._around.error("journal", f"{id}: not sent, because the journal cannot be written: {error}")
                     return await self._keep(id, "expired", reason="the journal could not be written before it was sent")
@@ -144,7 +153,7 @@ class Sender:
     def _obstacle(self, order: Order) -> str:
         """Why it may not be sent now, or ""."""
         now = self._around.now()
-        refusal = self._trading.refusal(order.market)
+        refusal = self._trading.refusal(order.market) or limits.clock(self._journal.latest(), now)
         why = ""
         if refusal is not None:
             why = refusal.text
@@ -230,7 +239,7 @@ class Sender:
             self._wake.clear()
             await self._greet()
             self._tell_of_the_switch()
-            for order in self._journal.orders(state="unknown", market=self._market.name, limit=EARLY):
+            for order in self._journal.unknown(self._market.name):
                 if self._news_of(order.id, order.reason):
                     self._around.error("unknown", f"{order.id}: {order.reason}")
                 await self._search(order)
@@ -257,6 +266,13 @@ class Sender:
 
     async def _search(self, order: Order) -> None:
         """Look for an order of which nobody knows whether the exchange has it."""
+        if order.venue not in ("", self._venue):
+            if self._news_of(f"search {order.id}", order.venue):
+                text = (
+                    f"{order.id} was sent to {order.venue}, and orders go to {self._venue} now: only a person can tell"
+                )
+                self._around.error("unclear", text)
+            return
         now = self._around.now()
         sent_at = self._journal.sent_at(order.id)
         found = await self._adapter.find(
@@ -276,7 +292,7 @@ class Sender:
 
     async def _follow(self) -> None:
         """Ask for what is open: a stream may have been away."""
-        for order in self._journal.open_orders(self._market.name, self._around.now() - LOOK_LONGER):
+        for order in self._journal.open_orders(self._market.name, self._venue, self._around.now() - LOOK_LONGER):
             early = self._early.pop(order.exchange_id, None)
             if early is not None:
                 await self._hear(early)
@@ -303,8 +319,9 @@ class Sender:
 
     async def _hear(self, told: Told) -> None:
         """Write down what the exchange says of an order of ours; of others it says things, too."""
-        known = self._journal.by_exchange_id(self._market.name, told.exchange_id)
+        known = self._journal.by_exchange_id(self._market.name, self._venue, told.exchange_id)
         if known is None:
+            self._tell_of_a_contradiction(told)
             before = self._early.pop(told.exchange_id, None)
             self._early[told.exchange_id] = told if before is None else together(before, told)
             if len(self._early) > EARLY:
@@ -333,12 +350,24 @@ class Sender:
         if changed is not None:
             self._changed.put_nowait(changed)
 
+    def _tell_of_a_contradiction(self, told: Told) -> None:
+        """Of an order that has ended here by our own conclusion, or a person's, or by the exchange's former word."""
+        order = self._journal.find(told.client_order_id) if told.client_order_id else None
+        if order is None or order.market != self._market.name or not contradicts(order, told):
+            return
+        if self._news_of(f"contradiction {order.id}", str(told.filled_mwh)):
+            text = f"{order.id} is {order.state} here, and the exchange tells of it: {told.exchange_id} {told.status}"
+            self._around.error("contradiction", f"{text}, {told.filled_mwh or 0:g} MWh traded; look there")
+
     async def _later(self, order: Order, state: State, **changes: Any) -> None:
         """A step that the exchange told after its first answer; nothing where a person was faster."""
         try:
             self._changed.put_nowait(await self._keep(order.id, state, **changes))
         except WrongStep as error:
             self._around.log.info("%s", error)
+        self._seen_until.pop(order.id, None)
+        for name in (order.id, f"search {order.id}"):
+            self._said.pop(name, None)
 
     # ---- clocks, the switch ---------------------------------------------------------------------------------
 
@@ -372,40 +401,3 @@ class Sender:
         news = self._said.get(what) != text
         self._said[what] = text
         return news
-
-
-def heard(order: Order, told: Told) -> tuple[State, float, float] | None:
-    """State, filled and open MWh of an accepted order that follow from what the exchange says; None: nothing new.
-
-    What was traded never becomes less, and an end says something only together with what was traded until then."""
-    if order.state not in ("accepted", "partly-filled"):
-        return None
-    filled = max(told.filled_mwh or 0.0, order.filled_mwh)
-    has_ended = order.open_mwh == 0 or (told.ended and told.filled_mwh is not None)
-    follows: tuple[State, float, float]
-    if order.quantity_mwh - filled <= TINY:
-        follows = ("filled", filled, 0.0)
-    elif has_ended:
-        follows = ("partly-filled" if filled > 0 else "unfilled", filled, 0.0)
-    elif filled > 0:
-        follows = ("partly-filled", filled, order.quantity_mwh - filled)
-    else:
-        return None
-    return None if follows == (order.state, order.filled_mwh, order.open_mwh) else follows
-
-
-def together(before: Told, told: Told) -> Told:
-    """The newer word, with what only the older one said."""
-    more = max(told, before, key=lambda one: -1.0 if one.filled_mwh is None else one.filled_mwh)
-    ended = any(one.ended and one.filled_mwh is not None for one in (before, told))  # as `heard` believes an end
-    return msgspec.structs.replace(more, status=told.status or before.status, ended=ended)
-
-
-def ticket(order: Order) -> Ticket:
-    """What an exchange gets to see of an order."""
-    return Ticket(
-        client_order_id=order.id, market=order.market, delivery_start=order.delivery_start,
-        delivery_end=order.delivery_end, side=order.side, quantity_mwh=order.quantity_mwh,
-        limit_price_eur_mwh=order.limit_price_eur_mwh, order_type=order.order_type,
-        time_in_force=order.time_in_force,
-    )  # fmt: skip

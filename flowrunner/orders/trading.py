@@ -57,6 +57,8 @@ class Trading:
         be written: then nothing may run."""
         for order in await self.journal.decide(lambda book: book.end_left_over(now)):
             log.warning("%s: %s: %s", order.id, order.state, order.reason)
+        for market, state in self.journal.unsettled():
+            log.warning("%s: orders that are %s block it; `flowrunner orders --state %s`", market, state, state)
         if live and self.journal.never_live():
             if self.switch.stopped is None:
                 try:

@@ -82,6 +82,7 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "ALTER TABLE orders ADD COLUMN open_mwh REAL NOT NULL DEFAULT 0",
         "ALTER TABLE orders ADD COLUMN filled_mwh REAL NOT NULL DEFAULT 0",
         "ALTER TABLE orders ADD COLUMN average_price_eur_mwh REAL",
+        "ALTER TABLE orders ADD COLUMN venue TEXT NOT NULL DEFAULT ''",
         "UPDATE orders SET open_mwh = quantity_mwh WHERE state NOT IN ('rejected', 'expired')",
         "CREATE INDEX orders_by_exchange_id ON orders (exchange_id)",
         "CREATE INDEX orders_by_state ON orders (state, market)",

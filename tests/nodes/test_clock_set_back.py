@@ -15,7 +15,7 @@ import pytest
 from flowrunner.clock import LiveClock, VirtualClock, VirtualLoop, run_virtual
 from flowrunner.engine import Engine
 from flowrunner.graph import check_flows
-from flowrunner.message import Message
+from flowrunner.message import FieldInfo, Message
 from flowrunner.registry import Registry
 from flowrunner.store import Store
 from flowrunner.testing import Rig, run_flow
@@ -256,6 +256,21 @@ def test_what_a_person_typed_counts_on_and_for_no_longer() -> None:
     by_the_wall(BEST, story)
 
 
+def test_an_interval_of_the_world_does_not_move_with_the_clock() -> None:
+    async def story(rig: Rig, wall: Wall) -> None:
+        begin, end = wall(), wall() + Duration.parse("15min")
+        info = FieldInfo(at=begin, received_at=begin, source="device", valid_from=begin, valid_until=end)
+        await rig.emit("device", {"t": 1}, fields={"t": info})
+        await rig.advance("10min")
+        wall.step("-5min")
+        await rig.advance("9min")
+        assert await how_it_stands(rig, wall) == ""
+        await rig.advance("2min")
+        assert await how_it_stands(rig, wall) == "stale"
+
+    by_the_wall(BEST, story)
+
+
 def test_the_end_of_an_interval_that_comes_twice_has_two_positions(tmp_path: Path) -> None:
     prices = tmp_path / "p.csv"
     slots = (
@@ -326,9 +341,9 @@ nodes:
             def has(counts: dict[str, int]) -> bool:
                 return all(fetched(name) >= count for name, count in counts.items())
 
-            await running.until(partial(has, dict.fromkeys(names, 1)), "an answer each")
-            for step in (-2, -2, 2):
-                stepped += step * DURATION_UNITS["d"]
+            await running.until(partial(has, {"poll": 4, "price": 1, "device": 4}), "some answers each")
+            for step in (-3 * SECOND // 2, -2 * DURATION_UNITS["d"], 2 * DURATION_UNITS["d"]):
+                stepped += step
                 before, began = {name: fetched(name) for name in names}, time.monotonic()
                 await running.until(partial(has, {name: count + 2 for name, count in before.items()}), "two more each")
                 most = 3 + 2 * (time.monotonic() - began)  # one is under way, one is asked at once

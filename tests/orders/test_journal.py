@@ -29,6 +29,8 @@ NEXT: dict[State, set[State]] = {
     "unknown": {"accepted", "rejected", "partly-filled", "filled", "unfilled"},
     "accepted": {"partly-filled", "filled", "unfilled"},
     "partly-filled": {"partly-filled", "filled"},
+    "rejected": {"accepted"},
+    "unfilled": {"partly-filled", "filled"},
 }
 """All that may follow; nothing else may."""
 WAYS: dict[State, list[State]] = {
@@ -90,10 +92,10 @@ async def test_every_step(store: Store, now: State, then: State) -> None:
         after = await kept.advance(
             one.id, then, NOW + 1, reason="so", exchange_id="7", filled_mwh=0.25, detail={"a": 1}
         )
-        over = then in ("rejected", "expired", "unfilled")
+        over = then in ("rejected", "expired", "unfilled") or now == "unfilled"
         assert kept.find(one.id) == after == msgspec.structs.replace(
             one, state=then, updated_at=NOW + 1, reason="so", exchange_id="7", filled_mwh=0.25,
-            open_mwh=0.0 if over else one.open_mwh,
+            open_mwh=0.0 if over else 1.0,
         )  # fmt: skip
         found = kept.story(one.id)
         assert found is not None
@@ -269,17 +271,21 @@ async def test_the_latest_time_is_kept_and_a_person_may_settle_it(tmp_path: Path
 async def test_what_the_exchange_calls_our_orders(store: Store) -> None:
     kept = Journal(store)
     for number, name in enumerate(("a", "b")):
-        await added(kept, order(number), "sending")
+        await added(kept, order(number))
+        await kept.advance(order(number).id, "sending", NOW, venue="https://x")
         await kept.advance(order(number).id, "accepted", NOW + number, exchange_id=name)
     await added(kept, order(2), "sending", "unknown")
+    assert [one.id for one in kept.unknown("epex_at")] == [order(2).id]
     assert kept.exchange_ids(order(2)) == {"a", "b"}
     assert kept.exchange_ids(order(0)) == {"b"}
-    found = kept.by_exchange_id("epex_at", "b")
+    found = kept.by_exchange_id("epex_at", "https://x", "b")
     assert found is not None
     assert found.id == order(1).id
-    assert kept.by_exchange_id("epex_de", "b") is kept.by_exchange_id("epex_at", "") is None
-    assert {one.id for one in kept.open_orders("epex_at", NOW)} == {order(1).id, order(0).id}
-    assert [one.id for one in kept.open_orders("epex_at", order(0).delivery_start)] == [order(1).id]
+    for wrong in (("epex_de", "https://x", "b"), ("epex_at", "https://y", "b"), ("epex_at", "https://x", "")):
+        assert kept.by_exchange_id(*wrong) is None
+    assert {one.id for one in kept.open_orders("epex_at", "https://x", NOW)} == {order(1).id, order(0).id}
+    assert kept.open_orders("epex_at", "https://y", NOW) == []
+    assert [one.id for one in kept.open_orders("epex_at", "https://x", order(0).delivery_start)] == [order(1).id]
     assert kept.sent_at(order(0).id) == NOW
     assert kept.sent_at("nothing") == 0
 
