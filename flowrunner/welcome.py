@@ -29,7 +29,8 @@ def welcome(graph: Graph, base: str, folder: Path, tips: Iterable[str] | None = 
     yield f"data is kept in {_short(folder)}"
     for node in graph.nodes.values():
         if node.node.live:
-            yield f"{node.address}: LIVE: orders go to {node.node.options.url}"
+            which = " the simulated exchange at" if node.node.simulated else ""
+            yield f"{node.address}: LIVE: orders go to{which} {node.node.options.url}"
     routes = list(_routes(graph))
     for node, method, path in routes:
         yield f"{node.address}: {method} {base}{path}"

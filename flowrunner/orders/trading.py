@@ -15,7 +15,7 @@ from flowrunner.store import Store, StoreFailed
 
 NEW_JOURNAL = (
     "live orders with a journal that has never seen any: what was ordered before is not known here; "
-    "compare with the exchange, then `flowrunner resume-trading`"
+    "compare with the exchange first"
 )
 BY_ITSELF = "flowrunner"
 LOOK_S, SEE_EVERY = 1.0, 60
@@ -75,7 +75,7 @@ class Trading:
         if stop == self._told:
             return
         self._told = stop
-        text = str(stop) if stop is not None else "trading goes on"
+        text = f"{stop}; `flowrunner resume-trading` lets it go on" if stop is not None else "trading goes on"
         (log.warning if stop is not None else log.info)("%s", text)
         try:
             await self.journal.decide(lambda book: book.note_switch(now, stop))

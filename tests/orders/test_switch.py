@@ -228,7 +228,7 @@ async def test_each_change_is_kept_once(trading: Trading, tmp_path: Path, caplog
     (tmp_path / STOP_FILE).unlink()
     await trading.look(NOW + MINUTE)
     assert caplog.messages == [
-        f"trading is stopped: there is a file {tmp_path / STOP_FILE}",
+        f"trading is stopped: there is a file {tmp_path / STOP_FILE}; `flowrunner resume-trading` lets it go on",
         "trading goes on",
     ]
     assert steps(trading) == [(True, "", f"there is a file {tmp_path / STOP_FILE}"), (False, "", "")]
