@@ -49,7 +49,7 @@ def resume_trading(folder: Path, *, by: str | None, reason: str) -> None:
     SwitchStuck when it stays stopped."""
     _must_be_there([folder])
     switch, file, journal = Switch(folder), folder.resolve() / STOP_FILE, folder / FILE_NAME
-    before, now = switch.stopped, time.time_ns()
+    mark, before, now = switch.mark(), switch.stopped, time.time_ns()
     if journal.is_file():
         with writing(journal) as sql:
             book = Book(sql)
@@ -57,11 +57,11 @@ def resume_trading(folder: Path, *, by: str | None, reason: str) -> None:
                 book.note_switch(before.since or now, before)  # where no engine has seen it
             book.resumed(now, _name(by), _clean(reason, REASON))
     try:
-        switch.resume()
+        switch.resume(mark)
     except SwitchStuck:
         if journal.is_file():
             with writing(journal) as sql:
-                Book(sql).note_switch(now, before)
+                Book(sql).note_switch(now, switch.stopped or before)
         raise
     if before is None:
         print(f"trading was not stopped; there was no {file}")
@@ -96,7 +96,7 @@ def resolve(
         now = max(time.time_ns(), order.updated_at)  # a simulated time may be ahead of ours
         if order.state == "sending":
             until_kept.callback(_no_engine(folder, name).release)
-            order = book.advance(name, "unknown", now, reason=INTERRUPTED)
+            order = book.advance(name, "unknown", now, reason=INTERRUPTED, see=False)
         if state not in STEPS[order.state]:
             raise WrongStep(_cannot(order, state))
         if exchange_id:
@@ -105,7 +105,7 @@ def resolve(
             changes["exchange_id"] = exchange_id
         if state == "filled":
             changes |= _traded(order, filled_mwh)
-        return book.advance(name, state, now, **changes)
+        return book.advance(name, state, now, see=False, **changes)  # by our clock: a flow's may be simulated
 
 
 def _traded(order: Order, filled: float | None) -> dict[str, Any]:

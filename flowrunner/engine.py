@@ -114,7 +114,9 @@ class Engine:
     async def start(self) -> None:
         """Start every node; peers that are away are waited for in the background. StoreFailed where the journal of
         orders cannot be written: then nothing runs."""
-        await self.trading.begin(self.clock.now(), live=any(self._is_live(one) for one in self.graph.nodes.values()))
+        live = any(self._is_live(one) for one in self.graph.nodes.values())
+        markets = {one.market.name for one in self.graph.nodes.values() if one.market is not None}
+        await self.trading.begin(self.clock.now(), markets if live else None)
         await self._take_over()
         self.runtime.start()
         self.routes = dict(self._routes())

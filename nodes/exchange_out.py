@@ -10,7 +10,7 @@ from msgspec import Meta
 from flowrunner.errors import Reject
 from flowrunner.exchange import TELEMETRY, Adapter, HttpInterface, HttpOrders, Phoenyra, check_interface
 from flowrunner.fields import is_number, room_for_key
-from flowrunner.httpclient import check_url, header_fault, is_loopback, origin_of, shared_client
+from flowrunner.httpclient import check_url, header_fault, is_loopback, place_of, shared_client
 from flowrunner.message import FUTURE_TOLERANCE_NS, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions, Queue
 from flowrunner.orders import ORDER_SHAPE, ClockDrift, Sender
@@ -151,13 +151,17 @@ class ExchangeOut(Node):
             exchange = HttpOrders(shared_client(ctx.shared, o.url), o.url, o.http, o.timeout.seconds, ctx.now)
         elif o.adapter == "phoenyra":
             exchange = self._phoenyra(ctx)
-        self.sender = Sender(exchange, origin_of(o.url) if o.url else "", ctx.trading, ctx.market, o.clock_drift, ctx)
+        self.sender = Sender(exchange, place_of(o.url) if o.url else "", ctx.trading, ctx.market, o.clock_drift, ctx)
 
     def _phoenyra(self, ctx: Context) -> Phoenyra:
         o = self.options
         return Phoenyra(
             shared_client(ctx.shared, o.url), o.url, o.api_key, o.timeout.seconds, ctx.now, o.client_order_ids
         )
+
+    async def close(self) -> None:
+        if hasattr(self, "sender"):
+            self.sender.close()
 
     async def process(self, message: Message, ctx: Context) -> Message | None:
         if self.options.send == "telemetry":

@@ -164,17 +164,19 @@ class RiskGuard(Node):
         def decide(book: Book) -> Order | Refusal | None:
             """None: nothing new. All of it in one transaction, so that no other decision comes between."""
             known = book.find(intent.id)
+            if known is not None and known.mode == "paper" and self.mode == "live":
+                taken = Refusal("paper-order", f"{known.id} was ordered on paper: its slot is taken")
+                return taken if book.refuse(intent, taken, now, ctx.flow, self.id, decision) else None
             if known is not None and (known.state != "intent" or (known.flow, known.guard) != (ctx.flow, self.id)):
                 return None  # also of what another guard decided, and judges by its own limits
             refusal = halt or limits.clock(book.latest(), now) or stop
             if refusal is None and known is not None and known.rule != intent.rule:
                 return None  # another rule wishes something else; what stops one stops all
-            if refusal is None and known is not None and known.quantity_mwh > quantity + limits.TINY:
-                text = f"{quantity:g} MWh would be ordered now, not {known.quantity_mwh:g} MWh"
-                refusal = Refusal("quantity", text)
             if refusal is None:
                 held = book.held(intent, self.mode, now, today, delivery_day, reading.measured_at)
                 refusal = next(self._limits(intent, held, reading), None)
+            if refusal is None and known is not None:
+                refusal = limits.changed(known, intent)
             if refusal is not None:
                 if known is not None:
                     book.advance(known.id, "expired", now, reason=f"withdrawn before it was sent: {refusal.text}")

@@ -112,6 +112,7 @@ class Rule(Node):
         self.standings = {key: ctx.state.get(key, Standing) or Standing() for key in ctx.state}
 
     def process(self, message: Message, ctx: Context) -> Message | None:
+        ctx.trading.wish(f"{ctx.flow}/{self.id}", False)  # until it is known that it does
         scope, now = ctx.scope(message), ctx.now()
         standing = self._standing(message.key)
         try:
@@ -120,9 +121,11 @@ class Rule(Node):
             self._keep(message.key, Standing(None, None, standing.rests_until), ctx)
             raise Reject("expression", str(error)) from None
         since = min(standing.since(now), now) if holds else None
-        due = since is not None and now - since >= self.options.for_ and now >= standing.rests_until
+        wishes = since is not None and now - since >= self.options.for_
+        due = wishes and now >= standing.rests_until
         rests = now + self.options.cooldown if due and self.options.cooldown else standing.rests_until
         intent = self._intent(message, scope) if due else None
+        ctx.trading.wish(f"{ctx.flow}/{self.id}", wishes)
         self._keep(message.key, Standing(since, self._fresh_until(message), rests), ctx)
         return intent
 

@@ -1,8 +1,9 @@
-"""What a person decides at a terminal: the program as a process, with and without an engine on the folder."""
+"""What a person decides at a terminal, with and without an engine on the folder."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import json
 import os
@@ -11,6 +12,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +28,7 @@ from flowrunner.orders import INTERRUPTED, STEPS, STOP_FILE, Book, Journal, Orde
 from flowrunner.store import FILE_NAME, Store, StoreFailed, reading, writing
 from flowrunner.units import parse_instant
 from tests.orders.example import filled
-from tests.peers.program import GOOD, ROOT, Program, environment, run
+from tests.peers.program import GOOD, ROOT, Program, environment
 
 REDUCED, REJECTED, UNKNOWN = (f"epex_at-20250125T0{when}" for when in ("130Z-BUY", "145Z-SELL", "200Z-SELL"))
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -186,24 +189,23 @@ import os, sys
 from flowrunner import cli, commands, deciding, trading
 if os.geteuid() == 0:
     os.setgid(65534), os.setuid(65534)
-sys.exit(cli.main(sys.argv[1:]))
+print([cli.main([command, "--data", sys.argv[1]]) for command in ("stop-trading", "resume-trading")])
 """
 
 
-@pytest.mark.parametrize("command", ["stop-trading", "resume-trading"])
-def test_what_this_user_cannot_look_at_is_not_taken_for_a_stop(command: str) -> None:
+def test_what_this_user_cannot_look_at_is_not_taken_for_a_stop() -> None:
     """An engine takes it for one, because that is the safe side; for who wants to stop, it is not."""
     with TemporaryDirectory() as made:  # not in a folder of pytest's: who is nobody does not even see that
         folder = Path(made)
         folder.chmod(0)
         done = subprocess.run(
-            [sys.executable, "-c", AS_NOBODY, command, "--data", folder],
+            [sys.executable, "-c", AS_NOBODY, folder],
             env=environment(), cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         folder.chmod(0o700)
         assert [*folder.iterdir()] == []
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
+    assert done.stdout == "[2, 2]\n"
+    assert done.stderr == 2 * (
         f"flowrunner: {folder} cannot be used: Permission denied; nothing was done. Do it as the user that the engine"
         " runs as\n"
     )
@@ -318,6 +320,18 @@ def test_a_time_of_the_flow_that_is_ahead_of_ours(data: Path, capsys: pytest.Cap
     assert order(data, UNKNOWN)[0].updated_at == LATER
 
 
+@pytest.mark.parametrize("before", ["unknown", "sending"])
+def test_our_clock_says_nothing_of_the_flows(data: Path, before: State, capsys: pytest.CaptureFixture[str]) -> None:
+    """The flow of this journal is simulated, and its clock is behind ours: its orders must not be too early then."""
+    put(data, UNKNOWN, state=before)
+    with reading(data / FILE_NAME) as store:
+        seen = Journal(store).latest()
+    assert 0 < seen < parse_instant("2025-01-26T00:00:00Z")
+    ask("orders", "resolve", UNKNOWN, "--as", "rejected", "--data", data, capsys=capsys)
+    with reading(data / FILE_NAME) as store:
+        assert Journal(store).latest() == seen
+
+
 def test_what_an_engine_left_in_the_middle_of_being_sent(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(data, UNKNOWN, state="sending")
     arguments = ["orders", "resolve", UNKNOWN, "--as", "accepted", "--data", data]
@@ -365,22 +379,25 @@ def test_what_is_no_journal(tmp_path: Path) -> None:
         pytest.fail("it cannot be read")
 
 
+ON_A_FULL_DISK = """
+import json, resource, sys
+from flowrunner.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+print(*[main(command) for command in json.loads(sys.argv[1])])
+"""
+
+
 def test_a_full_disk(data: Path) -> None:
     """The stop works; what has to be in the journal first does not, and changes nothing."""
-
-    def limited(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        small = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh"]
-        return subprocess.run(
-            [*small, sys.executable, "-m", "flowrunner", *arguments, "--data", data],
-            env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), cwd=ROOT, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
-    stopped = limited("stop-trading", *SAID)
-    assert (stopped.returncode, stopped.stderr) == (0, "")
-    for command in (["resume-trading"], ["orders", "resolve", UNKNOWN, "--as", "rejected"]):
-        done = limited(*command)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert f"cannot write {data / FILE_NAME}: disk I/O error; nothing was changed" in done.stderr
+    stop, resume, resolve = ["stop-trading", *SAID], ["resume-trading"], ["orders", "resolve", UNKNOWN, "--as"]
+    commands = [[*one, "--data", str(data)] for one in (stop, resume, [*resolve, "rejected"])]
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_FULL_DISK, json.dumps(commands)],
+        env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith("trading is stopped since")
+    assert done.stdout.splitlines()[1:] == ["0 1 1"]
+    assert done.stderr.count(f"cannot write {data / FILE_NAME}: disk I/O error; nothing was changed") == 2
     assert Switch(data).stopped is not None
     assert order(data, UNKNOWN)[0].state == "unknown"
 
@@ -398,55 +415,96 @@ def running(data: Path, tmp_path: Path) -> Iterator[Program]:
     assert not [line for line in program.lines if "ERROR" in line]
 
 
-def test_beside_a_running_engine(running: Program, data: Path) -> None:
-    """Every decision comes from a process of its own, and the engine knows it at once."""
+def test_beside_a_running_engine(running: Program, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The decisions come from another process, which is this one, and the engine knows them at once."""
     with httpx2.Client(base_url=f"{running.url}/api/v1", trust_env=False) as client:
 
         def trading() -> Any:
             return client.get("/trading").json()
 
         assert trading() == {"stopped": False, "since": None, "by": "", "reason": "", "held": [], "steps": []}
-        done = run("stop-trading", "--data", data, *SAID)
-        assert (done.returncode, done.stderr) == (0, "")
+        said = ask("stop-trading", "--data", data, *SAID, capsys=capsys)
         told = trading()
         assert (told["stopped"], told["by"], told["reason"]) == (True, "risk desk", "storm")
-        assert f"since {told['since']} by risk desk: storm" in done.stdout
-        done = run("orders", "resolve", UNKNOWN, "--as", "unfilled", "--data", data, *SAID)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert f"since {told['since']} by risk desk: storm" in said
+        ask("orders", "resolve", UNKNOWN, "--as", "unfilled", "--data", data, *SAID, capsys=capsys)
         story = client.get(f"/orders/{UNKNOWN}").json()
         assert (story["order"]["state"], story["order"]["open_mwh"]) == ("unfilled", 0)
         assert story["steps"][-1]["detail"] == {"by": "risk desk", "reason": "storm"}
-        done = run("resume-trading", "--data", data, *SAID)
-        assert (done.returncode, done.stderr) == (0, "")
+        ask("resume-trading", "--data", data, *SAID, capsys=capsys)
         told = trading()
         assert (told["stopped"], told["since"]) == (False, None)
         assert [(one["stopped"], one["by"]) for one in told["steps"]] == [(False, "risk desk"), (True, "risk desk")]
         assert {one["state"] for one in client.get("/orders").json()} == {"paper", "accepted", "rejected", "unfilled"}
 
 
+MANY = """
+import os, sys
+from flowrunner import cli, commands, deciding, trading
+data, name, *amounts = sys.argv[1:]
+children = []
+for mwh in amounts:
+    children.append(os.fork())
+    if not children[-1]:
+        os._exit(cli.main(["orders", "resolve", name, "--as", "filled", "--filled-mwh", mwh, "--data", data]))
+print(*[os.waitstatus_to_exitcode(os.waitpid(one, 0)[1]) for one in children])
+"""
+
+
 def test_many_decisions_at_once(running: Program, data: Path) -> None:
     """Four processes decide on one order while the API writes too: one of them has decided, and all is kept."""
-    asked = [
-        subprocess.Popen(
-            [sys.executable, "-m", "flowrunner", "orders", "resolve", UNKNOWN, "--as", state, "--data", data],
-            env=environment(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for state in ("rejected", "filled", "unfilled", "rejected")
-    ]  # fmt: skip
+    amounts = ["0.25", "0.5", "0.75", "1"]
+    asked = subprocess.Popen(
+        [sys.executable, "-c", MANY, data, UNKNOWN, *amounts],
+        env=environment({"PYTHONUNBUFFERED": ""}), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     resumes = 0
     with httpx2.Client(base_url=f"{running.url}/api/v1", trust_env=False) as client:
-        while any(one.poll() is None for one in asked):
+        while asked.poll() is None:
             answer = client.post("/trading/resume", json={"reason": str(resumes)})
             assert answer.status_code in (200, 429)
             resumes += answer.status_code == 200
-        kept = json.loads(run("orders", UNKNOWN, "--format", "json", "--data", data).stdout)
-    assert sorted(one.returncode for one in asked) == [0, 1, 1, 1]
-    for one in asked:
-        out, err = one.communicate()
-        assert out.startswith(f"{UNKNOWN} is ") if one.returncode == 0 else "that is final" in err
-    assert [one["state"] for one in kept["steps"]][3:] == [kept["order"]["state"]]
+    out, err = asked.communicate()
+    codes = out.splitlines()[-1].split()
+    assert sorted(codes) == ["0", "1", "1", "1"], err
+    assert err.count("that is final") == 3
+    kept, told = order(data, UNKNOWN)
+    assert kept.filled_mwh == float(amounts[codes.index("0")])
+    assert [one["state"] for one in told][3:] == ["filled"]
     with reading(data / FILE_NAME) as store:
         assert len(Journal(store).switch_steps(10_000)) == resumes > 0
+
+
+def test_a_stop_during_a_resume_holds(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second person's: the resume waits for the journal that somebody else writes, and must not end it."""
+    ask("stop-trading", "--data", data, *SAID, capsys=capsys)
+    codes: list[int] = []
+    resuming = threading.Thread(target=lambda: codes.append(main(["resume-trading", "--data", str(data)])))
+    holder = sqlite3.connect(data / FILE_NAME, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    opened = files_open(data / FILE_NAME)
+    resuming.start()
+    deadline = time.monotonic() + 10
+    while files_open(data / FILE_NAME) == opened:
+        assert time.monotonic() < deadline
+    Switch(data).stop(by="other", reason="fire", now=0)
+    holder.rollback()
+    resuming.join()
+    holder.close()
+    out, err = capsys.readouterr()
+    assert (codes, out) == ([1], "")
+    assert "somebody stopped it meanwhile: trading is stopped since" in err
+    assert Switch(data).stopped is not None
+    assert [one.stopped for one in steps(data)] == [True, False, True], "the journal ends with how it is"
+
+
+def files_open(file: Path) -> int:
+    """How often this process has it open."""
+    count = 0
+    for one in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            count += one.readlink() == file
+    return count
 
 
 def test_it_is_still_stopped_after_the_program_was_killed(data: Path, tmp_path: Path) -> None:

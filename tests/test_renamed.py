@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from flowrunner.store import Known, Store, take_over, write_state
 from flowrunner.store.tables import connect
@@ -49,6 +51,55 @@ def test_a_latch_holds_over_a_new_name(text: str, node: str, caplog: pytest.LogC
     )
 
 
+A = Known("site", "hot", "site.yaml", "threshold", "1")
+
+
+def taken(before: list[Known], now: Known, *there: str) -> list[str]:
+    """Whose state ``now`` goes on with; ``there`` are the files that are still there."""
+    sql = connect(None)
+    take_over(sql, before)
+    for one in before:
+        write_state(sql, one.flow, one.node, 1, {"k": b"1"})
+    pairs = take_over(sql, [now], lambda file: file in there)
+    sql.close()
+    return [old.address for old, _ in pairs]
+
+
+@pytest.mark.parametrize(
+    ("now", "found"),
+    [
+        (replace(A, flow="north", file="north.yaml"), True),
+        (replace(A, flow="north", file="north.yaml", digest="2"), True),
+        (replace(A, node="warm", file="north.yaml"), True),
+        (replace(A, flow="north", node="warm", file="north.yaml"), True),
+        (replace(A, flow="north", node="warm", file="north.yaml", digest="2"), False),
+        (replace(A, flow="north", file="north.yaml", type="merge"), False),
+    ],
+)
+def test_a_flow_that_is_saved_under_a_new_file_name(now: Known, found: bool) -> None:
+    assert taken([A], now, "north.yaml") == (["site/hot"] if found else [])
+    assert taken([A], now, "north.yaml", "site.yaml") == [], "that flow may go on by itself"
+
+
+def test_who_is_in_the_same_file_comes_first() -> None:
+    now = replace(A, flow="north", file="north.yaml")
+    other = replace(now, flow="south")
+    assert taken([A, other], now) == ["south/hot"]
+    assert taken([A, replace(A, flow="south", file="south.yaml")], now) == [], "two that fit"
+
+
+@pytest.mark.parametrize("still_there", [True, False])
+def test_whether_a_file_is_there_is_seen_on_the_disk(tmp_path: Path, still_there: bool) -> None:
+    old = replace(A, file=str(tmp_path / "site.yaml"))
+    if still_there:
+        (tmp_path / "site.yaml").touch()
+    sql = connect(None)
+    take_over(sql, [old])
+    write_state(sql, old.flow, old.node, 1, {"k": b"1"})
+    assert len(take_over(sql, [replace(A, flow="north", file=str(tmp_path / "north.yaml"))])) == (not still_there)
+    sql.close()
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -67,11 +118,12 @@ def test_where_it_is_not_certain_a_node_starts_anew(text: str) -> None:
 NAMES = st.sampled_from(["a", "b", "c"])
 KNOWN = st.builds(Known, NAMES, NAMES, NAMES, st.sampled_from(["x", "y"]), st.sampled_from(["1", "2"]))
 RUNS = st.lists(st.lists(KNOWN, max_size=6, unique_by=lambda one: one.address), max_size=4)
+FILES = st.sets(NAMES)
 
 
 @settings(max_examples=200)
-@given(RUNS)
-def test_nothing_is_doubled_or_lost_and_nobody_who_runs_is_robbed(runs: list[list[Known]]) -> None:
+@given(RUNS, FILES)
+def test_nothing_is_doubled_or_lost_and_nobody_who_runs_is_robbed(runs: list[list[Known]], there: set[str]) -> None:
     sql = connect(None)
     owner: dict[str, str] = {}
     """Address → the mark in its state."""
@@ -81,8 +133,9 @@ def test_nothing_is_doubled_or_lost_and_nobody_who_runs_is_robbed(runs: list[lis
         return {f"{flow}/{node}": value.decode() for flow, node, value in found}
 
     for number, run in enumerate(runs):
-        for old, new in take_over(sql, run):
-            assert (old.file, old.type) == (new.file, new.type)
+        for old, new in take_over(sql, run, there.__contains__):
+            assert old.type == new.type
+            assert old.file == new.file or old.file not in there
             assert old.address not in {one.address for one in run}
             owner[new.address] = owner.pop(old.address)
         assert rows() == owner

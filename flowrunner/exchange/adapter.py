@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Literal, Protocol
 
 import msgspec
@@ -30,7 +30,8 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an order that was sent. ``unknown``: it may or may not be at the exchange. ``not-sent`` (not one
-    byte left) and ``throttled``: it is not, and may be sent again."""
+    byte left: nobody was reached, or ``still`` said why it must not be sent) and ``throttled``: it is not, and may be
+    sent again."""
 
     meaning: Meaning
     reason: str = ""
@@ -50,7 +51,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """Traded in all, as far as this word says; None: it says nothing of that."""
     average_price_eur_mwh: float | None = None
     ended: bool = False
-    """Whether nothing more of it can be traded (filled, cancelled, expired)."""
+    """Whether nothing more of it can be traded (filled, cancelled, expired, refused). Of one that was refused
+    ``filled_mwh`` is 0 where nothing else is said."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,8 +80,10 @@ class Adapter(Protocol):
         """How far the exchange's clock is ahead of ours (negative: behind), by the Date header of its newest answer,
         as far as the header's whole seconds and the time on the way leave no other reading; None: it never said."""
 
-    async def place(self, ticket: Ticket) -> Outcome:
-        """Send an order, once."""
+    async def place(self, ticket: Ticket, still: Callable[[], str]) -> Outcome:
+        """Send an order, once. ``still`` says why it must not be sent any more, or "". It is asked at the last moment,
+        when the connection stands and before the first byte; after a text of it nothing is sent, and the outcome is
+        ``not-sent`` with that text. It must be quick, and raise nothing."""
 
     async def find(self, ticket: Ticket, sent_at: Instant, since: Instant, taken: Collection[str]) -> Found:
         """Look for an order that was sent at ``sent_at`` and got no clear answer. ``since``: how far back a list must
@@ -91,7 +95,7 @@ class Adapter(Protocol):
 
     async def greet(self) -> bool:
         """Ask for something harmless, so that ``offset_ns`` is known; False where there is nothing to ask.
-        NotConnected while it is away."""
+        NotConnected while it is away; where it answered all the same, ``offset_ns`` is known from that."""
 
     def listen(self) -> AsyncGenerator[Told, None]:
         """News of orders (of all users, maybe), verified, until the connection ends (NotConnected) or where there are

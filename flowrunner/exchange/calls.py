@@ -46,8 +46,17 @@ class Calls:
         self._secrets = Secrets(secrets)
         self._keys = Secrets(secret for secret in secrets if len(secret) >= KEY)
 
-    async def ask(self, method: str, path: str, content: bytes | None = None, *, fresh: bool = False) -> Answer:
-        """As :meth:`HttpClient.request`, with the exchange's address, headers and time limit."""
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        *,
+        fresh: bool = False,
+        still: Callable[[], str] | None = None,
+    ) -> Answer:
+        """As :meth:`HttpClient.request`, with the exchange's address, headers and time limit. An answer of whatever
+        status tells what the exchange's clock shows."""
         sent = self._now()
         answer = await self._client.request(
             method,
@@ -56,6 +65,7 @@ class Calls:
             content=content,
             timeout_s=self._timeout_s,
             fresh=fresh,
+            still=still,
         )
         date = date_of(answer.headers)
         if date is not None:

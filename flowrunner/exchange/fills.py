@@ -7,7 +7,7 @@ from collections import OrderedDict
 import msgspec
 
 from flowrunner.exchange.adapter import Told
-from flowrunner.exchange.likeness import ENDS, FILLED, Row
+from flowrunner.exchange.likeness import ENDS, Row, traded_by
 from flowrunner.fields import is_number
 from flowrunner.message import JSON
 
@@ -39,8 +39,8 @@ class Fills:
         filled, average, client_id = (said.get(name) for name in ("filled_mwh", "average_price", "client_order_id"))
         filled = filled if is_number(filled) and filled >= 0 else None
         average = average if filled and is_number(average) else None
-        if filled is None and one.status == FILLED:  # a word of an order: its quantity is that of the whole order
-            filled = one.quantity_mwh
+        if filled is None:  # a word of an order: its quantity is that of the whole order
+            filled = traded_by(one)
         if filled is not None:
             known = self._of(one.order_id)
             known.said_mwh = max(known.said_mwh, filled)

@@ -32,22 +32,37 @@ OPTIONAL = "limit_price_eur_mwh"
 """The one that an order may be without."""
 
 
+FILLED = "Where the traded energy is in the answer: in MWh, also where orders are written with {quantity_mw}."
+FILLED_MW = (
+    "In place of filled, where the answer tells what was traded in MW: the power that makes it over the delivery."
+)
+
+
 class FindOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one order is asked for by its client order id, with a GET."""
 
     path: Annotated[str, Meta(description="What is asked for, like /orders?client={client_order_id}")]
     id: Annotated[str, Meta(description="Where the exchange's id is in the answer, like data.0.orderId")]
     client_order_id: Annotated[
-        str | None, Meta(description="Where the answer repeats the client order id; it must be the same.")
-    ] = None
+        str,
+        Meta(
+            description="Where the answer repeats the client order id, like data.0.clientId. It must be the same: an "
+            "exchange that does not heed the question lists other orders."
+        ),
+    ]
     status: Annotated[str | None, Meta(description="Where the order's status is in the answer.")] = None
-    filled: Annotated[str | None, Meta(description="Where the traded energy is in the answer, in MWh.")] = None
+    filled: Annotated[str | None, Meta(description=FILLED)] = None
+    filled_mw: Annotated[str | None, Meta(description=FILLED_MW)] = None
     average_price: Annotated[
         str | None, Meta(description="Where the average price of that is in the answer, in EUR/MWh.")
     ] = None
-    ended: Annotated[list[str], Meta(description="Words of the status after which nothing is traded any more.")] = (
-        msgspec.field(default_factory=list)
-    )
+    ended: Annotated[
+        list[str],
+        Meta(
+            description="Words of the status after which nothing is traded any more. They need filled or filled_mw: an "
+            "end counts only with what was traded until then."
+        ),
+    ] = msgspec.field(default_factory=list)
     missing: Annotated[int, Meta(ge=400, le=499, description="HTTP status that says: there is no such order.")] = 404
 
 
@@ -72,9 +87,10 @@ class HttpInterface(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     accepted: Annotated[list[str], Meta(description="Words of the status that say: the order was taken.")] = (
         msgspec.field(default_factory=list)
     )
-    rejected: Annotated[list[str], Meta(description="Words of the status that say: it was not.")] = msgspec.field(
-        default_factory=list
-    )
+    rejected: Annotated[
+        list[str],
+        Meta(description="Words of the status that say: it was not taken, also of an order that was asked for."),
+    ] = msgspec.field(default_factory=list)
     find: Annotated[
         FindOrder | None, Meta(description="How one order is asked for; without it, no order can be looked for.")
     ] = None
@@ -108,7 +124,8 @@ def check(settings: HttpInterface) -> Iterator[Wrong]:
     yield from _body_faults(settings.body)
     used = set(_used(settings.path)) | {name for text in _texts(settings.body) for name in _used(text)}
     by_id = settings.find is not None or settings.dedupes_client_order_id
-    needed = [name for name in ("side", "client_order_id" if by_id else "") if name and name not in used]
+    said = ("side", "delivery_start", OPTIONAL, *(["client_order_id"] if by_id else []))
+    needed = [name for name in said if name not in used]
     if not used.intersection(QUANTITIES):
         needed.append("quantity_mwh")
     for name in needed:
@@ -129,11 +146,17 @@ def check(settings: HttpInterface) -> Iterator[Wrong]:
             yield Wrong("find.missing", f"{find.missing} says nothing about an order", "write 404, or leave it out")
         if find.ended and find.status is None:
             yield Wrong("find.ended", "these are words of a status, and no status is read", "say where 'status' is")
+        if find.ended and find.filled is None and find.filled_mw is None:
+            text = "an end counts only with what was traded until then, and that is not read"
+            yield Wrong("find.ended", text, "say where 'filled' is (MWh), or 'filled_mw'")
+        if find.filled is not None and find.filled_mw is not None:
+            yield Wrong("find.filled_mw", "what was traded is read twice", "leave out filled (MWh) or filled_mw (MW)")
 
 
 def _status_faults(settings: HttpInterface) -> Iterator[Wrong]:
     for name, words in (("accepted", settings.accepted), ("rejected", settings.rejected)):
-        if words and settings.status is None:
+        asked = settings.find is not None and settings.find.status is not None and name == "rejected"
+        if words and settings.status is None and not asked:
             yield Wrong(name, "these are words of a status, and no status is read", "say where 'status' is")
     if settings.status is not None and not settings.accepted:
         yield Wrong("status", "no word of it says that an order was taken", "name the words in 'accepted'")
@@ -204,8 +227,12 @@ def values(ticket: Ticket, words: Mapping[Any, str | int]) -> dict[str, JSON]:
     known: dict[str, JSON] = {name: getattr(ticket, name) for name in PLACES if name != "quantity_mw"}
     known |= {name: iso(known[name]) for name in ("delivery_start", "delivery_end")}
     known |= {name: words.get(known[name], known[name]) for name in ("side", "order_type", "time_in_force")}
-    hours = (ticket.delivery_end - ticket.delivery_start) / HOUR
-    return known | {"quantity_mw": ticket.quantity_mwh / hours}
+    return known | {"quantity_mw": ticket.quantity_mwh / hours(ticket)}
+
+
+def hours(ticket: Ticket) -> float:
+    """How long its delivery is: MWh per MW."""
+    return (ticket.delivery_end - ticket.delivery_start) / HOUR
 
 
 def filled_path(path: str, known: Mapping[str, JSON]) -> str:

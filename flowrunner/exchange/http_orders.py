@@ -15,6 +15,7 @@ from flowrunner.exchange.http_interface import (
     Unfillable,
     filled_body,
     filled_path,
+    hours,
     values,
 )
 from flowrunner.fields import is_number
@@ -30,8 +31,8 @@ PUBLIC = ("accept", "content-type", "user-agent")
 class HttpOrders:
     """An :class:`~flowrunner.exchange.adapter.Adapter` for settings that ``http_interface.check`` has no fault with.
 
-    ``timeout_s``: real seconds for an answer. ``now``: our clock, in flow time. It hears no streams, and there is
-    nothing harmless to greet such an exchange by: ``offset_ns`` is known from the first answer on.
+    ``timeout_s``: real seconds for an answer. ``now``: our clock, in flow time. It hears no streams. It is greeted at
+    its ``url`` itself: whatever that answers shows its clock.
     """
 
     can_cancel = False
@@ -50,19 +51,20 @@ class HttpOrders:
         secrets = [*spoken, *(word for value in spoken for word in value.split()[1:])]  # Bearer abc: abc alone, too
         self._calls = Calls(client, url, headers=headers, timeout_s=timeout_s, now=now, secrets=secrets)
         self._found_any = False
-        """Whether ``find`` has found an order: before that, "there is none" may be said of a wrong path."""
+        """Whether ``find`` has found an order: before that, "there is none" may be said of a wrong path, whatever the
+        exchange promises of client order ids."""
 
     @property
     def offset_ns(self) -> int | None:
         return self._calls.offset_ns
 
-    async def place(self, ticket: Ticket) -> Outcome:
+    async def place(self, ticket: Ticket, still: Callable[[], str]) -> Outcome:
         try:
             path, content = self._written(ticket)
         except (Unfillable, ValueError) as error:
             return Outcome(meaning="rejected", reason=str(error))
         try:
-            answer = await self._calls.ask(self._settings.method, path, content, fresh=True)
+            answer = await self._calls.ask(self._settings.method, path, content, fresh=True, still=still)
         except NotConnected as error:
             return Outcome(meaning="not-sent", reason=str(error))
         except NoAnswer as error:
@@ -107,7 +109,7 @@ class HttpOrders:
         except (NotConnected, NoAnswer, Unfillable) as error:
             return _unclear(str(error))
         if answer.status == find.missing:
-            if self._found_any or self.dedupes_client_order_id:
+            if self._found_any:
                 return Found(meaning="absent", reason=f"it has no order {ticket.client_order_id}")
             words = self._calls.words(answer)
             return _unclear(f"it knows no such order, and was never seen to know one: is find.path right? {words}")
@@ -147,22 +149,29 @@ class HttpOrders:
         named = self._calls.order_id(pick(said, find.id))
         if not named:
             return f"there is no {find.id!r} in the answer: {words}"
-        if find.client_order_id is not None and pick(said, find.client_order_id) != ticket.client_order_id:
+        if pick(said, find.client_order_id) != ticket.client_order_id:
             return f"the answer is about another order: {words}"
-        status = _word(said, find.status)
-        filled, average = _number(said, find.filled), _number(said, find.average_price)
+        status, average = _word(said, find.status), _number(said, find.average_price)
+        filled = traded_mwh(ticket, find, said)
+        refused = status is not None and status in self._settings.rejected
+        if filled is None and refused:
+            filled = 0.0
         told = Told(
             exchange_id=named,
             client_order_id=ticket.client_order_id,
             status=status or "",
-            filled_mwh=filled if filled is not None and filled >= 0 else None,
+            filled_mwh=filled,
             average_price_eur_mwh=average if filled else None,
-            ended=status in find.ended,
+            ended=refused or status in find.ended,
         )
         return self._calls.kept(told) or "the answer quotes a key"
 
     async def greet(self) -> bool:
-        return False
+        try:
+            await self._calls.ask("GET", "")
+        except NoAnswer as error:
+            raise NotConnected(str(error)) from error
+        return True
 
     async def listen(self) -> AsyncGenerator[Told, None]:
         nothing: tuple[Told, ...] = ()
@@ -174,6 +183,16 @@ def _word(said: JSON, path: str | None) -> str | None:
     """A status as text, whatever JSON it is; None where none is read or none is there."""
     value = MISSING if path is None else pick(said, path)
     return as_text(value) if isinstance(value, str | int | float) else None
+
+
+def traded_mwh(ticket: Ticket, find: FindOrder, said: JSON) -> float | None:
+    """What was traded of it in all, in MWh, however the answer tells; None where it does not."""
+    if find.filled_mw is None:
+        filled = _number(said, find.filled)
+    else:
+        power = _number(said, find.filled_mw)
+        filled = None if power is None else power * hours(ticket)
+    return filled if filled is not None and filled >= 0 else None
 
 
 def _number(said: JSON, path: str | None) -> float | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -16,8 +17,10 @@ SHOWN = 100
 """Rows of a list that goes on behind its last one: of one that is shorter, all is seen."""
 LEEWAY_NS = 5 * SECOND
 """How far the exchange's times may be beside the time at which an order was sent."""
-FILLED = "FILLED"
-ENDS = (FILLED, "CANCELLED", "EXPIRED", "REJECTED")
+NEAR_QUANTITY, NEAR_EUR_MWH = 0.01, 0.05
+"""A share of a quantity, and a price: how far a list that rounds may show an order beside what was sent."""
+FILLED, REJECTED = "FILLED", "REJECTED"
+ENDS = (FILLED, "CANCELLED", "EXPIRED", REJECTED)
 """Statuses of an order of which nothing more can be traded."""
 
 
@@ -86,6 +89,22 @@ def is_like(ticket: Ticket, one: Row) -> bool:
     return one.price is not None and same(ticket.limit_price_eur_mwh, one.price)
 
 
+def is_near(ticket: Ticket, one: Row) -> bool:
+    """Whether the row may be this order in a list that rounds, or that shows of a traded order what was paid."""
+    if (one.market, one.side) != (ticket.market, ticket.side):
+        return False
+    if not math.isclose(one.quantity_mwh, ticket.quantity_mwh, rel_tol=NEAR_QUANTITY, abs_tol=1e-9):
+        return False
+    if FILLED in one.status:  # in part, too
+        return True
+    return abs((one.price or 0.0) - (ticket.limit_price_eur_mwh or 0.0)) <= NEAR_EUR_MWH + 1e-9
+
+
+def traded_by(one: Row) -> float | None:
+    """MWh traded of an order as far as its status tells; None where it does not."""
+    return {FILLED: one.quantity_mwh, REJECTED: 0.0}.get(one.status)
+
+
 def search(
     ticket: Ticket,
     seen: list[Row],
@@ -109,8 +128,9 @@ def search(
     hits = {one.order_id: one for one in alike if first <= one.at <= last}
     if len(hits) == 1:
         (hit,) = hits.values()
-        filled = hit.quantity_mwh if hit.status == FILLED else None
-        told = Told(exchange_id=hit.order_id, status=hit.status, filled_mwh=filled, ended=hit.status in ENDS)
+        told = Told(
+            exchange_id=hit.order_id, status=hit.status, filled_mwh=traded_by(hit), ended=hit.status in ENDS
+        )  # fmt: skip
         reason = (
             f"found by likeness, not by its own id: the only order like it at that time is {hit.order_id} of "
             f"{iso(hit.at)}"
@@ -126,6 +146,10 @@ def search(
     if alike and offset_ns is None:
         why = "and the exchange does not say what its clock shows"
         return _unclear(f"one that looks like it came earlier, {why}: {alike[0].order_id} of {iso(alike[0].at)}")
+    others = (one for one in _about_then(seen, first, last, offset_ns) if one.order_id not in taken)
+    if maybe := [one for one in others if is_near(ticket, one)]:
+        seems = f"{maybe[0].order_id} of {iso(maybe[0].at)}"
+        return _unclear(f"one is nearly like it, as if its numbers were rounded or its trade's price shown: {seems}")
     if len(seen) < SHOWN:
         return Found(meaning="absent", reason=f"no order like it is among all {len(seen)} of the exchange")
     if offset_ns is None:
@@ -135,6 +159,14 @@ def search(
     if reaches - min(ahead, 0) > since - LEEWAY_NS:
         return _unclear(f"the list does not reach back to {iso(since)}: its oldest order is of {iso(reaches)}")
     return Found(meaning="absent", reason=f"no order like it is among the newest {len(seen)}, back to {iso(reaches)}")
+
+
+def _about_then(seen: list[Row], first: Instant, last: Instant, offset_ns: int | None) -> Iterator[Row]:
+    """The rows in the window by its clock or by ours; all, where nobody knows what its clock shows."""
+    ahead = offset_ns or 0
+    for one in seen:
+        if offset_ns is None or first <= one.at <= last or first <= one.at + ahead <= last:
+            yield one
 
 
 def _unclear(reason: str) -> Found:

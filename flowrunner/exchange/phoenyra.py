@@ -11,8 +11,9 @@ from flowrunner.errors import NotConnected
 from flowrunner.exchange.adapter import Found, Outcome, Ticket, Told
 from flowrunner.exchange.calls import REFUSED, Calls, order_id, same, unsendable
 from flowrunner.exchange.fills import traded
-from flowrunner.exchange.likeness import ENDS, Unreadable, rows, search
+from flowrunner.exchange.likeness import ENDS, REJECTED, Unreadable, rows, search
 from flowrunner.exchange.news import News
+from flowrunner.exchange.taken import Taken
 from flowrunner.fields import is_number
 from flowrunner.httpclient import Answer, HttpClient, NoAnswer
 from flowrunner.message import JSON, Instant
@@ -49,9 +50,11 @@ class Phoenyra:
             now=now,
             secrets=[api_key],
         )
+        self._now = now
         self._timeout_ns = int(timeout_s * SECOND)
         self._echoed = False
         """Whether the exchange was seen to keep a client order id, as it is declared to."""
+        self._taken = Taken()
         self._news = News(client, self._calls, api_key, now)
 
     @property
@@ -68,7 +71,7 @@ class Phoenyra:
 
     # ---- orders ---------------------------------------------------------------------------------------------
 
-    async def place(self, ticket: Ticket) -> Outcome:
+    async def place(self, ticket: Ticket, still: Callable[[], str]) -> Outcome:
         if wrong := unsendable(ticket):
             return Outcome(meaning="rejected", reason=wrong)
         body = {
@@ -83,13 +86,17 @@ class Phoenyra:
         }
         if ticket.limit_price_eur_mwh is not None:
             body["limit_price_eur_mwh"] = ticket.limit_price_eur_mwh
+        sent = self._now()
         try:
-            answer = await self._calls.ask("POST", "/orders", msgspec.json.encode(body), fresh=True)
+            answer = await self._calls.ask("POST", "/orders", msgspec.json.encode(body), fresh=True, still=still)
         except NotConnected as error:
             return Outcome(meaning="not-sent", reason=str(error))
         except NoAnswer as error:
             return Outcome(meaning="unknown", reason=str(error))
-        return self._outcome(answer, ticket)
+        outcome = self._outcome(answer, ticket)
+        if outcome.meaning == "accepted":
+            self._taken.note(outcome.exchange_id, sent)
+        return outcome
 
     def _outcome(self, answer: Answer, ticket: Ticket) -> Outcome:
         words = self._calls.words(answer)
@@ -142,12 +149,13 @@ class Phoenyra:
             seen = rows(self._calls.said(answer))
         except Unreadable as error:
             return Found(meaning="unclear", reason=f"the list of orders says nothing certain: {error}")
-        return self._kept(
-            search(
-                ticket, seen, sent_at=sent_at, since=since, timeout_ns=self._timeout_ns, offset_ns=self.offset_ns,
-                taken=taken,
-            )
+        found = search(
+            ticket, seen, sent_at=sent_at, since=since, timeout_ns=self._timeout_ns, offset_ns=self.offset_ns,
+            taken=taken,
         )  # fmt: skip
+        if found.meaning == "absent" and (lost := self._taken.lacking(seen, self.offset_ns)):
+            return Found(meaning="unclear", reason=f"the list lacks {lost}, which it took: what else has it lost?")
+        return self._kept(found)
 
     def _kept(self, found: Found) -> Found:
         """What may be kept of it: no key, whatever the exchange says."""
@@ -222,6 +230,8 @@ def _told(said: JSON) -> Told:
     """What a single order's answer says of it."""
     filled, average, status = said.get("filled_mwh"), said.get("average_price"), said.get("status")
     filled = filled if is_number(filled) and filled >= 0 else None
+    if filled is None and status == REJECTED:
+        filled = 0.0
     return Told(
         exchange_id=order_id(said.get("order_id")),
         client_order_id=said["client_order_id"],

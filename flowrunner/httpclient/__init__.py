@@ -4,7 +4,7 @@ Orders rest on that difference: a request of which not one byte left may be made
 arrived may not.
 """
 
-from flowrunner.httpclient.address import check_url, header_fault, is_loopback, origin_of
+from flowrunner.httpclient.address import check_url, header_fault, is_loopback, origin_of, place_of
 from flowrunner.httpclient.client import MAX_BODY, Answer, HttpClient
 from flowrunner.httpclient.progress import NoAnswer
 from flowrunner.httpclient.sharing import shared_client
@@ -18,5 +18,6 @@ __all__ = [
     "header_fault",
     "is_loopback",
     "origin_of",
+    "place_of",
     "shared_client",
 ]

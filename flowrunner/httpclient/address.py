@@ -29,6 +29,11 @@ def origin_of(url: str) -> str:
     return origin(parsed(url))
 
 
+def place_of(url: str) -> str:
+    """Origin and path, without a query or a login: what may be kept and shown. ValueError as `check_url`."""
+    return shown(parsed(url)).rstrip("/")
+
+
 def header_fault(name: str, value: str) -> str:
     """Why a request cannot carry this header, or "". The value is not repeated: it may be a key."""
     if not HEADER_NAME.fullmatch(name):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 import zlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
@@ -84,15 +84,17 @@ class HttpClient:
         content: bytes | None = None,
         timeout_s: float | None = None,
         fresh: bool = False,
+        still: Callable[[], str] | None = None,
     ) -> Answer:
         """Ask once and give the answer, whatever its status.
 
         ``path_or_url``: a path below the base, or a whole URL of the same server. ``fresh``: on a connection of its
         own, so that an order never meets one that the server has just given up. A GET or HEAD that did meet one is
-        asked again on a new connection; nothing else ever is.
+        asked again on a new connection; nothing else ever is. ``still``: asked when the connection stands and before
+        the first byte of the request: why it must not be sent any more, or "". Making a connection takes its time.
 
-        NotConnected: not one byte of the request was sent. NoAnswer: it may have arrived. ValueError: this cannot
-        be asked for (another server, a header that HTTP cannot carry).
+        NotConnected: not one byte of the request was sent; its text is that of ``still``, if that said one. NoAnswer:
+        it may have arrived. ValueError: this cannot be asked for (another server, a header that HTTP cannot carry).
         """
         import httpx2  # late: it is dear, and most flows ask nobody
 
@@ -102,7 +104,7 @@ class HttpClient:
             raise NotConnected(f"{where}: there are no sockets in virtual time; stub the node, or use a live clock")
         request = httpx2.Request(method, url, headers=checked(method, headers or {}), content=content)
         limit = self._timeout_s if timeout_s is None else timeout_s
-        progress = Progress(url.host)
+        progress = Progress(url.host, still)
         try:
             async with asyncio.timeout(limit):
                 return await self._ask(request, where, progress, fresh)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flowrunner.errors import FlowrunnerError, NotConnected
@@ -15,14 +15,16 @@ class NoAnswer(FlowrunnerError):
 
 
 class Progress:
-    """How far a request came: told by the library's own trace of what it does on the wire."""
+    """How far a request came: told by the library's own trace of what it does on the wire. ``still``: as
+    :meth:`HttpClient.request` has it."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, still: Callable[[], str] | None = None) -> None:
         self.sent = False
         self.answering = False
         self.via = ""
         self._reused = True
         self._host = host
+        self._still = still
         self._stream: Any = None
 
     @property
@@ -31,6 +33,7 @@ class Progress:
         return self._reused and self.sent and not self.answering
 
     async def see(self, event: str, info: Mapping[str, Any]) -> None:
+        """NotConnected, before the first byte, for a request that must not be sent any more."""
         _, _, step = event.partition(".")
         if step == "connect_tcp.started":
             self._reused = False
@@ -39,6 +42,8 @@ class Progress:
         elif step == "connect_tcp.complete":
             self._stream = info["return_value"]
         elif step == "send_request_headers.started" and info["request"].method != b"CONNECT":
+            if self._still is not None and (why := self._still()):
+                raise NotConnected(why)
             self.sent = True
         elif step == "receive_response_headers.complete" and self.sent:
             self.answering = True

@@ -114,8 +114,9 @@ class Book:
 
     def advance(self, id: str, state: State, now: Instant, **changes: Any) -> Order:  # noqa: A002
         """The next state. WrongStep when it cannot follow; ``changes``: venue, exchange_id, reason, filled_mwh,
-        open_mwh, average_price_eur_mwh; ``detail`` is kept with the step."""
-        detail = changes.pop("detail", None)
+        open_mwh, average_price_eur_mwh; ``detail`` is kept with the step. ``see=False``: ``now`` is by another clock
+        than the flow's."""
+        detail, see = changes.pop("detail", None), changes.pop("see", True)
         order = self.find(id)
         if order is None:
             raise WrongStep(f"the journal has no order {id!r}")
@@ -133,8 +134,21 @@ class Book:
              order.average_price_eur_mwh, id),
         )  # fmt: skip
         self._tell(order, now, msgspec.json.encode(detail))
-        self.see(now)
+        if see:
+            self.see(now)
         return order
+
+    def begin_sending(self, id: str, now: Instant, venue: str) -> Order | str:  # noqa: A002
+        """The order as ``sending``, or why it must not be sent: nobody knows what became of another one of its market.
+        WrongStep as :meth:`advance`."""
+        lost = self._sql.execute(
+            "SELECT id FROM orders WHERE state IN ('unknown', 'sending') AND id <> ?1"
+            " AND market = (SELECT market FROM orders WHERE id = ?1)",
+            (id,),
+        ).fetchone()
+        if lost is not None:
+            return f"whether the exchange has {lost[0]} is not known"
+        return self.advance(id, "sending", now, venue=venue)
 
     def end_left_over(self, now: Instant) -> list[Order]:
         """What an earlier run, of whatever flow, did not bring to an end; what it is now, oldest first."""

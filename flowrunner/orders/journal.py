@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import msgspec
@@ -77,11 +77,11 @@ class Journal:
         return found[0] if found else None
 
     def exchange_ids(self, other: Order) -> set[str]:
-        """What the exchange calls all our other orders of this market."""
+        """What the same exchange calls all our other orders of this market."""
         rows = self._store.read(
             lambda sql: sql.execute(
-                "SELECT exchange_id FROM orders WHERE market = ? AND exchange_id <> '' AND id <> ?",
-                (other.market, other.id),
+                f"SELECT exchange_id FROM orders WHERE market = ? AND {_THERE} AND exchange_id <> '' AND id <> ?",  # noqa: S608
+                (other.market, other.venue, other.id),
             ).fetchall()
         )
         return {str(row[0]) for row in rows}
@@ -89,6 +89,17 @@ class Journal:
     def unknown(self, market: str) -> list[Order]:
         """Orders of which nobody knows whether an exchange has them."""
         return self._some("state = 'unknown' AND market = ?", (market,), 1000)
+
+    def elsewhere(self, markets: Collection[str], now: Instant) -> list[str]:
+        """Live orders of other markets that may still be delivered, or of which nobody knows."""
+        live = "mode = 'live' AND (state IN ('unknown', 'sending') OR delivery_end > ? AND state IN "
+        found = self._some(f"{live}('accepted', 'partly-filled', 'filled'))", (now,), 1000)
+        return [one.id for one in found if one.market not in markets]
+
+    def left_lying(self, market: str, now: Instant) -> list[Order]:
+        """Live orders that are being sent, or that nobody took while they were good."""
+        where = "market = ? AND mode = 'live' AND (state = 'sending' OR state = 'intent' AND good_until <= ?)"
+        return self._some(where, (market, now), 1000)
 
     def open_orders(self, market: str, venue: str, since: Instant) -> list[Order]:
         """Live orders that this exchange has and that may still be traded; their delivery begins after ``since``."""

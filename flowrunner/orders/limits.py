@@ -153,6 +153,17 @@ def counts(most: MaxOrders, held: Held) -> Refusal | None:
     return None
 
 
+def changed(known: Order, intent: Intent) -> Refusal | None:
+    """An order that waits to be sent, and its rule's wish of now: what is sent must be what is wished."""
+    if known.quantity_mwh > intent.quantity_mwh + TINY:
+        return Refusal("quantity", f"{intent.quantity_mwh:g} MWh would be ordered now, not {known.quantity_mwh:g} MWh")
+    for name in ("limit_price_eur_mwh", "order_type", "time_in_force"):
+        before, now = getattr(known, name), getattr(intent, name)
+        if before != now:
+            return Refusal("changed", f"its rule wishes {name} {now} now, not {before}")
+    return None
+
+
 def unknown(held: Held) -> Refusal | None:
     if held.unknown:
         return Refusal("market-blocked", f"whether the exchange has {held.unknown} is not known")

@@ -71,6 +71,7 @@ class Reading:
         self.now = now
         self.record: dict[str, JSON] = message.payload
         self._trouble = trouble
+        self._judged = tuple(verdicts.values())
         self._verdict_fields = frozenset(one.field for one in verdicts.values())
         self._soc = soc
         self._about = (message.meta or {}).get("decision") or {}
@@ -128,6 +129,10 @@ class Reading:
     def good_until(self, gate: Instant, max_age: Mapping[str, Duration]) -> Instant:
         """Until when what was read may be rested on, if nothing newer comes: ``gate`` at the latest."""
         ends = [gate]
+        for one in self._judged:
+            if one.max_age is not None and one.field in self.record:
+                info = self.message.info(one.field)
+                ends.append(min(info.at, info.received_at) + one.max_age)
         for name in {*self.uses, *max_age, *self._verdict_fields}.intersection(self.record):
             info = self.message.info(name)
             if name in max_age:

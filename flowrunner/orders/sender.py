@@ -115,34 +115,49 @@ class Sender:
     async def send(self, id: str) -> Order:  # noqa: A002  (the field's own word)
         """Until there is an answer, or it may not be sent any more. Before each attempt the journal says ``sending``,
         and all that may have changed since the guard decided is looked at again."""
-        while True:
-            order = self._known(id)
-            if order.state != "intent":  # the guard has withdrawn it, or somebody else has taken it
-                return order
-            if order.mode == "live" and not self._met:
-                await self._greet()  # with a clock that is wrong the very first order is wrong, too
-            try:
-                if why := self._obstacle(order):
-                    return await self._keep(id, "expired", reason=why)
-                if order.mode == "paper":
-                    return await self._keep(id, "paper")
-                try:
-                    order = await self._journal.advance(id, "sending", self._around.now(), venue=self._venue)
-                except StoreFailed as error:
-                    self._around.error("journal", f"{id}: not sent, because the journal cannot be written: {error}")
-                    return await self._keep(id, "expired", reason="the journal could not be written before it was sent")
-            except WrongStep:  # somebody was faster
-                continue
-            if self._obstacle(order):  # the disk took its time: not one byte has left
-                await self._keep(id, "intent")
-                continue
-            outcome = await self._place(order)
-            if outcome.meaning in ("accepted", "rejected", "unknown"):
-                return await self._settle(order, outcome)
-            await self._keep(id, "intent", reason=outcome.reason, detail={"meaning": outcome.meaning})
+        self._trading.in_hand.add(id)
+        try:
+            while True:
+                order = await self._attempt(id)
+                if order is not None:
+                    return order
+        finally:
+            self._trading.in_hand.discard(id)
+
+    async def _attempt(self, id: str) -> Order | None:  # noqa: A002
+        """What has become of it; None where it is to be tried again."""
+        order = self._known(id)
+        if order.state != "intent":  # the guard has withdrawn it, or somebody else has taken it
+            return order
+        if order.mode == "live" and not self._met:
+            await self._greet()  # with a clock that is wrong the very first order is wrong, too
+        try:
+            if why := self._obstacle(order):
+                return await self._keep(id, "expired", reason=why)
+            if order.mode == "paper":
+                return await self._keep(id, "paper")
             now = self._around.now()
-            again = now + (MINUTE - now % MINUTE if outcome.meaning == "throttled" else AGAIN)
-            await self._around.sleep_until(min(again, order.good_until))
+            try:
+                begun = await self._journal.decide(lambda book: book.begin_sending(id, now, self._venue))
+            except StoreFailed as error:
+                self._around.error("journal", f"{id}: not sent, because the journal cannot be written: {error}")
+                return await self._keep(id, "expired", reason="the journal could not be written before it was sent")
+            if isinstance(begun, str):
+                return await self._keep(id, "expired", reason=begun)
+        except WrongStep:  # somebody was faster
+            return None
+        outcome, held = await self._place(begun)
+        if outcome.meaning in ("accepted", "rejected", "unknown"):
+            return await self._settle(begun, outcome)
+        reason = order.reason if held else outcome.reason  # what is in the way is said when it ends
+        await self._keep(id, "intent", reason=reason, detail={"meaning": outcome.meaning})
+        if not held:
+            now = self._around.now()
+            await self._pause(order, MINUTE - now % MINUTE if outcome.meaning == "throttled" else AGAIN)
+        return None
+
+    async def _pause(self, order: Order, wait: int) -> None:
+        await self._around.sleep_until(min(self._around.now() + wait, order.good_until))
 
     def _known(self, id: str) -> Order:  # noqa: A002
         order = self._journal.find(id)
@@ -161,18 +176,28 @@ class Sender:
             why = "its gate has closed"
         elif now >= order.good_until:
             why = f"what it was decided on held until {iso(order.good_until)}"
+        elif not self._trading.wished(order):
+            why = f"its rule {order.rule} does not wish it any more"
         return f"{why}; the last attempt: {order.reason}" if why and order.reason else why
 
-    async def _place(self, order: Order) -> Outcome:
+    async def _place(self, order: Order) -> tuple[Outcome, str]:
+        """What came of it, and what was in its way at the last moment, or ""."""
+        held = ""
+
+        def still() -> str:
+            nonlocal held
+            held = self._obstacle(order)
+            return held
+
         try:
-            outcome = await self._adapter.place(ticket(order))
+            outcome = await self._adapter.place(ticket(order), still)
         except Exception as error:  # a defect must not leave an order of which nobody knows that nobody knows
             self._around.log.error("%s: sending failed inside: %r", order.id, error, exc_info=error)
             outcome = Outcome(meaning="unknown", reason=f"failed inside ({type(error).__name__}) while it was sent")
-        self._around.connected(outcome.meaning != "not-sent", outcome.reason)
-        self._met = self._met or outcome.meaning not in ("not-sent", "unknown")
+        if not held:
+            self._around.connected(outcome.meaning != "not-sent", outcome.reason)
         self._compare_clocks()
-        return outcome
+        return outcome, held
 
     async def _settle(self, order: Order, outcome: Outcome) -> Order:
         state: State = "accepted" if outcome.meaning == "accepted" else "unknown"
@@ -228,22 +253,20 @@ class Sender:
         finally:
             for task in tasks:
                 task.cancel()
-            try:
-                if tasks:
-                    await asyncio.wait(tasks)
-            finally:
-                self._trading.release(self._around.address)
+            if tasks:
+                await asyncio.wait(tasks)
+
+    def close(self) -> None:
+        """Nothing is sent any more: what was held against its market is let go."""
+        self._trading.release(self._around.address)
 
     async def _watch(self) -> None:
         while True:
             self._wake.clear()
-            await self._greet()
-            self._tell_of_the_switch()
-            for order in self._journal.unknown(self._market.name):
-                if self._news_of(order.id, order.reason):
-                    self._around.error("unknown", f"{order.id}: {order.reason}")
-                await self._search(order)
-            await self._follow()
+            try:
+                await self._look()
+            except Exception as error:  # a file that cannot be read now: the next look is another try
+                self._around.log.error("looking after orders failed: %r", error, exc_info=error)
             waiting = asyncio.ensure_future(self._around.sleep_until(self._around.now() + LOOK_EVERY))
             woken = asyncio.ensure_future(self._wake.wait())
             try:
@@ -253,11 +276,34 @@ class Sender:
                 woken.cancel()
                 await asyncio.wait([waiting, woken])
 
+    async def _look(self) -> None:
+        await self._greet()
+        self._tell_of_the_switch()
+        await self._tidy()
+        for order in self._journal.unknown(self._market.name):
+            if self._news_of(order.id, order.reason):
+                self._around.error("unknown", f"{order.id}: {order.reason}")
+            await self._search(order)
+        await self._follow()
+
+    async def _tidy(self) -> None:
+        """End what nobody has in hand: its sending failed inside, or nobody took it."""
+        for order in self._journal.left_lying(self._market.name, self._around.now()):
+            if order.id in self._trading.in_hand:
+                continue
+            if order.state == "sending" and order.venue in ("", self._venue):
+                reason = "its sending failed inside; whether the exchange has it is not known"
+                await self._later(order, "unknown", reason=reason)
+            elif order.state == "intent":
+                await self._later(order, "expired", reason="nobody sent it while what it was decided on held")
+
     async def _greet(self) -> None:
         try:
             answered = await self._adapter.greet()
         except NotConnected as error:
             self._around.connected(False, str(error))
+            self._met = self._met or self._adapter.offset_ns is not None  # it answered, if only with an error
+            self._compare_clocks()
         else:
             self._met = True
             if answered:
@@ -314,6 +360,8 @@ class Sender:
                 return
             except NotConnected as error:
                 self._around.log.info("no stream of orders: %s", error)
+            except Exception as error:  # it is opened again, and what was missed is asked for
+                self._around.log.error("the stream of orders failed: %r", error, exc_info=error)
             await asyncio.sleep(wait)
             wait = min(2 * wait, longest)
 
@@ -343,7 +391,9 @@ class Sender:
             return book.advance(
                 id, state, self._around.now(), filled_mwh=filled, open_mwh=left,
                 reason=told.status if told.ended else "", detail={"status": told.status},
-                average_price_eur_mwh=told.average_price_eur_mwh or order.average_price_eur_mwh,
+                average_price_eur_mwh=(
+                    order.average_price_eur_mwh if told.average_price_eur_mwh is None else told.average_price_eur_mwh
+                ),
             )  # fmt: skip
 
         changed = await self._write(f"{id}: the exchange tells of a trade or an end", decide)

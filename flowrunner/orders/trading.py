@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from flowrunner.message import Instant
 from flowrunner.orders.journal import Journal
-from flowrunner.orders.order import Refusal
+from flowrunner.orders.order import Order, Refusal
 from flowrunner.orders.switch import Stop, Switch, SwitchStuck
 from flowrunner.store import Store, StoreFailed
 
@@ -30,6 +30,9 @@ class Trading:
         self.switch = Switch(store.folder)
         self.journal = Journal(store)
         self._holds: dict[str, tuple[str, Refusal]] = {}
+        self._wishes: dict[str, bool] = {}
+        self.in_hand: set[str] = set()
+        """Orders that somebody is about to send."""
         self._told: Stop | None = None
 
     def refusal(self, market: str) -> Refusal | None:
@@ -38,6 +41,14 @@ class Trading:
         if stop is not None:
             return Refusal("trading-stopped", str(stop))
         return next((refusal for of, refusal in self._holds.values() if of == market), None)
+
+    def wish(self, rule: str, does: bool) -> None:
+        """Whether a rule (its address) wishes an order by its newest record."""
+        self._wishes[rule] = does
+
+    def wished(self, order: Order) -> bool:
+        """Whether its rule still wishes it; of what no rule made nobody says otherwise."""
+        return self._wishes.get(f"{order.flow}/{order.rule}", True)
 
     @property
     def held(self) -> list[tuple[str, Refusal]]:
@@ -51,23 +62,33 @@ class Trading:
     def release(self, owner: str) -> None:
         self._holds.pop(owner, None)
 
-    async def begin(self, now: Instant, *, live: bool) -> None:
+    async def begin(self, now: Instant, markets: Collection[str] | None) -> None:
         """Before anything runs: what an earlier run left in the middle of being sent is unknown, what it had not
-        begun to send has expired; live orders on a new journal wait for a person. StoreFailed when the journal cannot
-        be written: then nothing may run."""
+        begun to send has expired. ``markets``: those of the flows, where live orders are to be sent; they wait for a
+        person on a new journal, and where it holds orders of markets that no flow names any more. StoreFailed when
+        the journal cannot be written: then nothing may run."""
         for order in await self.journal.decide(lambda book: book.end_left_over(now)):
             log.warning("%s: %s: %s", order.id, order.state, order.reason)
         for market, state in self.journal.unsettled():
             log.warning("%s: orders that are %s block it; `flowrunner orders --state %s`", market, state, state)
-        if live and self.journal.never_live():
-            if self.switch.stopped is None:
-                try:
-                    self.switch.stop(by=BY_ITSELF, reason=NEW_JOURNAL, now=now)
-                except SwitchStuck as error:
-                    log.critical("%s", error)
-                    return  # and asked again by the next start
-            await self.journal.decide(lambda book: book.note_live(now))
+        if markets is not None:
+            await self._begin_live(now, markets)
         await self.look(now)
+
+    async def _begin_live(self, now: Instant, markets: Collection[str]) -> None:
+        elsewhere = self.journal.elsewhere(markets, now)
+        if self.journal.never_live():
+            why = NEW_JOURNAL
+        elif elsewhere:
+            why = f"the journal has {elsewhere[0]}, of a market that no flow names; was it renamed? compare first"
+        else:
+            return
+        try:
+            self.switch.stop(by=BY_ITSELF, reason=why, now=now)
+        except SwitchStuck as error:
+            log.critical("%s", error)
+            return  # and asked again by the next start
+        await self.journal.decide(lambda book: book.note_live(now))
 
     async def look(self, now: Instant) -> None:
         """Say and keep what has become of the switch since the last look. Cheap where nothing has."""
@@ -93,10 +114,11 @@ class Trading:
 
     async def resume(self, *, by: str, reason: str, now: Instant) -> Stop | None:
         """A person lets trading go on: why it was stopped, or None. It also settles a clock that was wrong before:
-        what the journal saw of a later time holds nothing back any more. SwitchStuck when it stays stopped."""
-        before = self.switch.stopped
+        what the journal saw of a later time holds nothing back any more. SwitchStuck when it stays stopped, also
+        because somebody has stopped it meanwhile."""
+        mark, before = self.switch.mark(), self.switch.stopped
         await self.journal.decide(lambda book: book.resumed(now, by, reason))
         self._told = None  # where it stays stopped, the next look says so again
-        self.switch.resume()
+        self.switch.resume(mark)
         log.info("trading goes on, says %s: %s", by, reason or "no reason given")
         return before

@@ -186,7 +186,7 @@ def run_flow(
 
         rig = Rig(make, clock, loop)
         try:
-            with _patience(rig, patience_s):
+            with patience(rig, patience_s):
                 await rig.start()
                 return await story(rig)
         finally:
@@ -222,7 +222,7 @@ def engine_of(
 
 
 @contextmanager
-def _patience(rig: Rig, seconds: float) -> Iterator[None]:
+def patience(rig: Rig, seconds: float) -> Iterator[None]:
     """Cancel the story when its real time is over: in virtual time a loop that never waits would never end."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     over = False

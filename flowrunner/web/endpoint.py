@@ -38,6 +38,8 @@ class Endpoint:
     """The type of the answer with status 200; limits and texts by ``Annotated`` and ``Meta``."""
     takes: Any = None
     """The type of the JSON body; a Struct that forbids unknown fields where they are refused."""
+    any_body: bool = False
+    """Whatever the body is, also none, it is no reason to refuse; ``takes`` is what is understood."""
     max_body: int = 65_536
     """Bytes that the handler reads of a body."""
     query: tuple[Query, ...] = ()

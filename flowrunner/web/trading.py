@@ -19,13 +19,16 @@ from flowrunner.web import body
 from flowrunner.web.answer import answer, ok
 from flowrunner.web.endpoint import Endpoint
 
-MAX_BODY = 4096
+MAX_BODY = 65_536
 STEPS = 20
 """Steps of an answer."""
 RESUMES_PER_SECOND = 10.0
 """Of one client: each is a row of the journal. A stop is never too fast."""
 BY, REASON = 100, 500
 """Characters; the file of the switch must stay small."""
+BODY_S = 2.0
+"""Seconds that a stop waits for its reason."""
+UNREADABLE = "(unreadable reason)"
 WRONG = "The body is wrong; the detail says how."
 
 
@@ -34,6 +37,13 @@ class Word(msgspec.Struct, forbid_unknown_fields=True):
 
     reason: Annotated[str, Meta(max_length=REASON, description="For the journal.")] = ""
     by: Annotated[str, Meta(max_length=BY, description="A name; the client's address unless told.")] = ""
+
+
+class StopWord(msgspec.Struct):
+    """Who says so, and why. What is longer is cut, and what cannot be read is left out: it stops all the same."""
+
+    reason: Annotated[str, Meta(description=f"For the journal; {REASON} characters are kept.")] = ""
+    by: Annotated[str, Meta(description=f"A name, {BY} characters of it; the client's address unless told.")] = ""
 
 
 def endpoints(engine: Engine) -> list[Endpoint]:
@@ -45,9 +55,8 @@ def endpoints(engine: Engine) -> list[Endpoint]:
         ),
         Endpoint(
             "POST", "/api/v1/trading/stop", api.stop_trading, "Stop trading",
-            takes=Word, max_body=MAX_BODY, gives=shown.TradingShown, tag="orders",
+            takes=StopWord, any_body=True, max_body=MAX_BODY, gives=shown.TradingShown, tag="orders",
             refuses={
-                422: {"value": WRONG},
                 503: {"stop-not-kept": "It is stopped, but only until this program ends; the detail says why."},
             },
         ),
@@ -79,10 +88,9 @@ class _Trading:
 
     async def stop_trading(self, request: Request) -> Bytes:
         """From now on no order is made and none is sent, whatever restarts, until a person lets it go on. What the
-        exchange has already stays there. A second stop leaves what the first one said."""
-        said = await _said(request)
-        if isinstance(said, http.Response):
-            return answer(said)
+        exchange has already stays there. A second stop leaves what the first one said. It needs no body, and none is
+        too wrong: what cannot be read of it is only left out."""
+        said = await _said_at_all(request)
         now = self.engine.clock.now()
         stuck = ""
         try:
@@ -96,7 +104,7 @@ class _Trading:
 
     async def resume_trading(self, request: Request) -> Bytes:
         """A person's word, kept in the journal also where nothing was stopped: it settles a clock that was wrong
-        before, too."""
+        before, too. What somebody stops meanwhile stays stopped."""
         said = await _said(request)
         if isinstance(said, http.Response):
             return answer(said)
@@ -130,6 +138,23 @@ async def _said(request: Request) -> _Said | http.Response:
         detail = f'the body must be {{"reason": text of at most {REASON} characters, "by": name of at most {BY}}}'
         return refusal(422, "value", f"{detail}; both may be left out")
     return _Said(word.by or _client(request), word.reason)
+
+
+async def _said_at_all(request: Request) -> _Said:
+    """What can be understood of the body: a stop must not fail because of its form, nor wait for it."""
+    client = _client(request)
+    try:
+        async with asyncio.timeout(BODY_S):
+            raw = await body.read(request, MAX_BODY)
+        given = {} if raw == b"" else parse_json(raw or b"")
+    except (TimeoutError, ValueError):
+        return _Said(client, UNREADABLE)
+    if not isinstance(given, dict):
+        return _Said(client, UNREADABLE)
+    by, reason = given.get("by"), given.get("reason", UNREADABLE if given.keys() - {"by"} else "")
+    return _Said(
+        (by if isinstance(by, str) else "")[:BY] or client, (reason if isinstance(reason, str) else UNREADABLE)[:REASON]
+    )
 
 
 def _client(request: Request) -> str:

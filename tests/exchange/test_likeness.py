@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flowrunner.exchange import Found
 from flowrunner.exchange.likeness import SHOWN, Row, Unreadable, is_like, row, rows, search
+from flowrunner.exchange.taken import KEPT, Taken
 from flowrunner.units import SECOND, iso
 from tests.exchange.desk import ticket
 from tests.exchange.simulated import NOON
@@ -77,6 +78,48 @@ def test_the_last_digit_of_a_float_does_not_matter() -> None:
     assert is_like(ticket(quantity_mwh=0.3, limit_price_eur_mwh=-45.5), line(quantity_mwh=0.1 + 0.2, price=-45.5))
 
 
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ({"limit_price_eur_mwh": 50.123456}, {"price": 50.12}),
+        ({"limit_price_eur_mwh": -50.125}, {"price": -50.13}),
+        ({"limit_price_eur_mwh": 60.05}, {}),
+        ({"quantity_mwh": 0.3333333}, {"quantity_mwh": 0.333}),
+        ({"quantity_mwh": 0.3333333, "limit_price_eur_mwh": 50.123456}, {"quantity_mwh": 0.33, "price": 50.1}),
+        ({}, {"price": 47.5, "status": "FILLED"}),
+        ({}, {"price": None, "status": "FILLED"}),
+        ({}, {"price": 47.5, "status": "PARTIALLY_FILLED", "quantity_mwh": 1.005}),
+        ({"limit_price_eur_mwh": None}, {"price": 47.5, "status": "FILLED"}),
+    ],
+)
+def test_what_may_be_it_but_for_rounding_or_the_price_of_its_trade_is_unclear(
+    sent: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    found = look([line("near", 1, **shown)], **sent)
+    assert (found.meaning, found.reason[:24]) == ("unclear", "one is nearly like it, a")
+    assert look([line("near", 15.001, **shown)], **sent).meaning == "absent"  # of another time
+    assert look([line("near", 1, **shown)], taken=("near",), **sent).meaning == "absent"
+    assert look([line("near", 1, **shown | {"side": "SELL"})], **sent).meaning == "absent"
+    assert look([line("near", 1, **shown | {"market": "DE"})], **sent).meaning == "absent"
+    assert look([line("near", 1, **shown)], offset=600.0, **sent).meaning == "unclear"  # by our clock
+    assert look([line("near", 500, **shown)], offset=None, **sent).meaning == "unclear"  # by whichever
+    full = [*others(120, -50), line("near", 1, **shown)]
+    assert look(full, **sent).meaning == "unclear"
+
+
+@pytest.mark.parametrize(
+    "unlike", [{"price": 60.06}, {"quantity_mwh": 1.011}, {"price": None}, {"quantity_mwh": 1.1, "status": "FILLED"}]
+)
+def test_what_no_rounding_explains_is_another(unlike: dict[str, Any]) -> None:
+    assert look([line("other", 1, **unlike)]).meaning == "absent"
+
+
+def test_one_that_is_exactly_like_it_is_it_beside_one_that_is_nearly() -> None:
+    found = look([line("near", 1, price=60.01), line("ours", 1)])
+    assert found.told is not None
+    assert found.told.exchange_id == "ours"
+
+
 def test_two_are_unclear_and_one_row_twice_is_one() -> None:
     found = look([line("a", 1), line("b", 2)])
     assert (found.meaning, found.reason) == ("unclear", "2 orders are like it: a, b")
@@ -108,10 +151,11 @@ def test_a_full_list_must_reach_back_far_enough(count: int, oldest: float, meani
         assert look(others(count, oldest), since=-10).meaning == "unclear"
 
 
-def test_an_ended_order_is_there_too() -> None:
-    found = look([line(status="CANCELLED")])
+@pytest.mark.parametrize(("status", "filled"), [("CANCELLED", None), ("FILLED", 1.0), ("REJECTED", 0.0)])
+def test_an_ended_order_is_there_too(status: str, filled: float | None) -> None:
+    found = look([line(status=status)])
     assert found.told is not None
-    assert found.told.ended
+    assert (found.told.ended, found.told.filled_mwh) == (True, filled)
 
 
 # ---- clocks that differ ---------------------------------------------------------------------------------------------
@@ -185,6 +229,15 @@ def test_a_row_that_cannot_be_read_makes_the_list_worthless(bad: dict[str, Any],
 def test_what_is_no_list_of_rows(said: Any) -> None:
     with pytest.raises(Unreadable):
         rows(said)
+
+
+def test_only_the_newest_that_an_exchange_took_are_remembered() -> None:
+    taken = Taken()
+    for number in range(KEPT + 1):
+        taken.note(str(number), SENT)
+    assert taken.lacking([line(str(number)) for number in range(1, KEPT + 1)], 0) == ""
+    assert taken.lacking([line("2")], 0) == "1"
+    assert taken.lacking([], None) == "1"
 
 
 # ---- properties -----------------------------------------------------------------------------------------------------

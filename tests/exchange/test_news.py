@@ -22,7 +22,7 @@ from flowrunner.exchange.simulator.app import QUEUE
 from flowrunner.httpclient import HttpClient
 from flowrunner.httpclient.stream import WAITING
 from flowrunner.units import SECOND, iso
-from tests.exchange.desk import Desk, Way, desk
+from tests.exchange.desk import Desk, Way, desk, still
 from tests.exchange.simulated import KEY, MINUTE, NOON, order
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +51,7 @@ async def test_orders_and_fills_of_the_good_exchange(way: Way) -> None:
     async with desk(way, "good") as at, aclosing(at.adapter.listen()) as news:
         first = asyncio.ensure_future(next_of(news))
         await listening(at)
-        placed = await at.adapter.place(at.ticket(quantity_mwh=3.0, limit_price_eur_mwh=50.0))
+        placed = await at.adapter.place(at.ticket(quantity_mwh=3.0, limit_price_eur_mwh=50.0), still)
         told = [await first]
         while told[-1].filled_mwh != 2.0:
             told.append(await next_of(news))
@@ -71,7 +71,7 @@ async def test_orders_of_the_plain_exchange(way: Way) -> None:
     async with desk(way, "plain") as at, aclosing(at.adapter.listen()) as news:
         first = asyncio.ensure_future(next_of(news))
         await listening(at)
-        placed = await at.adapter.place(at.ticket())
+        placed = await at.adapter.place(at.ticket(), still)
         assert await first == Told(exchange_id=placed.exchange_id, status="ACCEPTED")
 
 
@@ -88,7 +88,7 @@ async def test_the_news_end_when_the_exchange_goes_away_and_come_again_with_it(w
         async with aclosing(at.adapter.listen()) as news:
             first = asyncio.ensure_future(next_of(news))
             await listening(at)
-            placed = await at.adapter.place(at.ticket())
+            placed = await at.adapter.place(at.ticket(), still)
             assert (await first).exchange_id == placed.exchange_id
 
 
@@ -232,7 +232,7 @@ async def test_an_order_says_how_it_stands() -> None:
             await liar.orders.put(liar.frame(said(status, status=status, filled_mwh="?", average_price=1)))
         told = [await next_of(news) for _ in range(5)]
         assert [one.ended for one in told] == [False, True, True, True, True]
-        assert [one.filled_mwh for one in told] == [None, 1.0, None, None, None], "FILLED is all of it"
+        assert [one.filled_mwh for one in told] == [None, 1.0, None, None, 0.0], "FILLED is all of it, REJECTED nothing"
         assert {one.average_price_eur_mwh for one in told} == {None}
 
 

@@ -14,7 +14,7 @@ from flowrunner.errors import NotConnected
 from flowrunner.exchange import Found, Outcome, Phoenyra, Told
 from flowrunner.exchange.simulator import Character
 from flowrunner.exchange.simulator.direct import DirectClient
-from tests.exchange.desk import Desk, Way, desk, made, ticket
+from tests.exchange.desk import Desk, Way, desk, made, still, ticket
 from tests.exchange.simulated import KEY, MINUTE, NOON, Venue
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +61,7 @@ async def test_each_fault_and_the_search_behind_it(fault: str, character: Charac
 
     async def scenario(at: Desk) -> list[Any]:
         at.venue.exchange.faults.arm(fault, times=1)
-        outcome = await at.adapter.place(at.ticket())
+        outcome = await at.adapter.place(at.ticket(), still)
         assert (outcome.meaning, outcome.reason.replace(at.url, "URL")) == (meaning, words)
         assert outcome.exchange_id == ""
         found = await at.find(at.ticket())
@@ -78,11 +78,11 @@ async def test_each_fault_and_the_search_behind_it(fault: str, character: Charac
 async def test_an_answer_that_comes_late_and_one_that_comes_too_late(character: Character) -> None:
     async def scenario(at: Desk) -> list[Any]:
         at.venue.exchange.faults.arm("delay", times=1, seconds=0.05)
-        in_time = await at.adapter.place(at.ticket())
+        in_time = await at.adapter.place(at.ticket(), still)
         assert in_time.meaning == "accepted"
         at.venue.exchange.faults.arm("delay", times=1, seconds=60)
         other = at.ticket(client_order_id="other", side="SELL", limit_price_eur_mwh=50.0)
-        late = await at.adapter.place(other)
+        late = await at.adapter.place(other, still)
         assert (late.meaning, late.reason) == ("unknown", f"{at.url}/orders: no answer within 0.3 s")
         found = await at.find(other)
         assert found.told is not None
@@ -98,7 +98,7 @@ async def test_an_order_that_was_accepted_is_there(character: Character) -> None
         order = at.ticket()
         before = await at.find(order)
         assert before.meaning == "absent"
-        placed = await at.adapter.place(order)
+        placed = await at.adapter.place(order, still)
         assert placed.meaning == "accepted"
         assert placed.exchange_id == at.venue.accepted[0].order_id
         assert placed.answer["throttle_remaining"] == 119
@@ -118,9 +118,9 @@ async def test_an_order_that_was_accepted_is_there(character: Character) -> None
 
 async def test_two_that_are_alike_are_one_too_many_for_the_plain_exchange() -> None:
     async def scenario(at: Desk) -> list[Any]:
-        first = await at.adapter.place(at.ticket())
+        first = await at.adapter.place(at.ticket(), still)
         at.venue.exchange.faults.arm("answer-lost", times=1)
-        second = await at.adapter.place(at.ticket(client_order_id="second"))
+        second = await at.adapter.place(at.ticket(client_order_id="second"), still)
         assert (first.meaning, second.meaning) == ("accepted", "unknown")
         unclear = await at.find(at.ticket(client_order_id="second"))
         assert unclear.meaning == "unclear"
@@ -135,8 +135,8 @@ async def test_two_that_are_alike_are_one_too_many_for_the_plain_exchange() -> N
 
 async def test_the_good_exchange_refuses_a_client_order_id_twice_and_knows_whose_it_is() -> None:
     async def scenario(at: Desk) -> list[Any]:
-        assert (await at.adapter.place(at.ticket())).meaning == "accepted"
-        again = await at.adapter.place(at.ticket())
+        assert (await at.adapter.place(at.ticket(), still)).meaning == "accepted"
+        again = await at.adapter.place(at.ticket(), still)
         assert (again.meaning, again.reason[:4]) == ("unknown", "409:")
         found = await at.find(at.ticket())
         changed = await at.find(at.ticket(quantity_mwh=2.0))
@@ -155,7 +155,7 @@ async def test_a_404_is_believed_only_of_an_exchange_that_was_seen_to_keep_clien
     """Declared wrongly: this one ignores them, and has no question for one order."""
     async with desk("direct", "plain") as at:
         exchange = Phoenyra(at.client, at.url, KEY, 5, lambda: at.venue.now, client_order_ids=True)
-        assert (await exchange.place(at.ticket())).meaning == "accepted"
+        assert (await exchange.place(at.ticket(), still)).meaning == "accepted"
         found = await exchange.find(at.ticket(), at.venue.now, at.venue.now, [])
         assert (found.meaning, found.reason[:18]) == ("there", "found by likeness,")
 
@@ -164,12 +164,12 @@ async def test_a_404_is_believed_only_of_an_exchange_that_was_seen_to_keep_clien
 async def test_what_the_exchange_refuses_it_refuses_in_its_own_words(character: Character) -> None:
     async def scenario(at: Desk) -> list[Any]:
         told: list[Any] = [
-            await at.adapter.place(at.ticket(market="Atlantis")),
-            await at.adapter.place(at.ticket(quantity_mwh=-1.0, side="BY")),
+            await at.adapter.place(at.ticket(market="Atlantis"), still),
+            await at.adapter.place(at.ticket(quantity_mwh=-1.0, side="BY"), still),
             await at.adapter.tell({"soc_percent": 5.0, "active_power_mw": 0.0}),
             await at.adapter.tell({"soc_percent": 5.0, "active_power_mw": 0.0, "temperature_c": 25.0}),
-            await at.adapter.place(at.ticket()),
-            await at.adapter.place(at.ticket(side="SELL", limit_price_eur_mwh=None)),
+            await at.adapter.place(at.ticket(), still),
+            await at.adapter.place(at.ticket(side="SELL", limit_price_eur_mwh=None), still),
         ]
         assert told[0].reason == "422: body.market: Value error, unknown market; known: AT, DE"
         assert told[1].reason.startswith("422: body.side: Input should be 'BUY' or 'SELL'; body.quantity_mwh: Input")
@@ -184,7 +184,7 @@ async def test_what_the_exchange_refuses_it_refuses_in_its_own_words(character: 
 @pytest.mark.parametrize("character", CHARACTERS)
 async def test_a_wrong_key(character: Character) -> None:
     async def scenario(at: Desk) -> list[Any]:
-        outcome = await at.adapter.place(at.ticket())
+        outcome = await at.adapter.place(at.ticket(), still)
         assert (outcome.meaning, outcome.reason) == ("rejected", "401: Invalid API key")
         found = await at.find(at.ticket())
         assert found.meaning == ("unclear" if character == "good" else "absent")
@@ -198,7 +198,7 @@ async def test_an_exchange_that_is_away_and_back(character: Character) -> None:
     async def scenario(at: Desk) -> list[Any]:
         await at.adapter.greet()
         await at.close()
-        told: list[Any] = [await at.adapter.place(at.ticket()), await at.find(at.ticket())]
+        told: list[Any] = [await at.adapter.place(at.ticket(), still), await at.find(at.ticket())]
         assert (told[0].meaning, told[1].meaning) == ("not-sent", "unclear")
         for call in (
             at.adapter.greet(),
@@ -211,7 +211,7 @@ async def test_an_exchange_that_is_away_and_back(character: Character) -> None:
             told.append(str(caught.value))
         await at.open()
         await at.adapter.greet()
-        assert (await at.adapter.place(at.ticket())).meaning == "accepted"
+        assert (await at.adapter.place(at.ticket(), still)).meaning == "accepted"
         return told
 
     await both(scenario, character)
@@ -224,7 +224,7 @@ async def test_questions_that_meet_a_fault(fault: str, character: Character) -> 
 
     async def scenario(at: Desk) -> list[Any]:
         told: list[Any] = []
-        placed = await at.adapter.place(at.ticket())
+        placed = await at.adapter.place(at.ticket(), still)
         for greeted in (False, True):
             if greeted:
                 await at.adapter.greet()
@@ -258,7 +258,7 @@ async def test_telemetry_that_met_a_dead_connection_is_told_and_not_repeated() -
 async def test_fills_of_the_good_exchange_are_told() -> None:
     async def scenario(at: Desk) -> list[Any]:
         order = at.ticket(quantity_mwh=3.0, limit_price_eur_mwh=50.0)
-        placed = await at.adapter.place(order)
+        placed = await at.adapter.place(order, still)
         part = await at.adapter.look(order, placed.exchange_id)
         at.venue.now += MINUTE
         whole = await at.adapter.look(order, placed.exchange_id)
@@ -279,8 +279,8 @@ async def test_an_exchange_that_shows_trades_only_tells_what_it_filled_at_least(
     async def scenario(at: Desk) -> list[Any]:
         plainly = Phoenyra(at.client, at.url, KEY, 5, lambda: at.venue.now)
         order = at.ticket(quantity_mwh=3.0, limit_price_eur_mwh=51.0)
-        placed = await plainly.place(order)
-        await plainly.place(at.ticket(client_order_id="not this one", market="DE"))
+        placed = await plainly.place(order, still)
+        await plainly.place(at.ticket(client_order_id="not this one", market="DE"), still)
         told = await plainly.look(order, placed.exchange_id)
         assert told is not None
         assert (told.filled_mwh, told.ended) == (3.0, False)
@@ -292,7 +292,7 @@ async def test_an_exchange_that_shows_trades_only_tells_what_it_filled_at_least(
 
 async def test_the_plain_exchange_tells_nothing_of_an_order_that_it_took() -> None:
     async def scenario(at: Desk) -> list[Any]:
-        placed = await at.adapter.place(at.ticket())
+        placed = await at.adapter.place(at.ticket(), still)
         return [await at.adapter.look(at.ticket(), placed.exchange_id)]
 
     assert await both(scenario, "plain") == ["None"]
@@ -309,11 +309,11 @@ def test_in_virtual_time_a_late_answer_takes_flow_time_and_no_other(character: C
         at = made(venue, DirectClient(venue.exchange, KEY), "http://127.0.0.1:9100", KEY, 10.0)
         venue.now = NOON
         venue.exchange.faults.arm("delay", times=2, seconds=9)
-        told: list[Outcome | Found] = [await at.adapter.place(ticket())]
+        told: list[Outcome | Found] = [await at.adapter.place(ticket(), still)]
         assert loop.time() == 9
         venue.exchange.faults.clear()
         venue.exchange.faults.arm("delay", times=1, seconds=3600)
-        told.append(await at.adapter.place(ticket(client_order_id="second", market="DE")))
+        told.append(await at.adapter.place(ticket(client_order_id="second", market="DE"), still))
         assert loop.time() == 19
         told.append(await at.find(ticket(client_order_id="second", market="DE")))
         await at.client.close()
@@ -330,17 +330,29 @@ def test_in_virtual_time_a_late_answer_takes_flow_time_and_no_other(character: C
 )
 async def test_what_json_cannot_carry_is_never_sent(bad: dict[str, Any]) -> None:
     async with desk("direct", "plain") as at:
-        outcome = await at.adapter.place(at.ticket(**bad))
+        outcome = await at.adapter.place(at.ticket(**bad), still)
         assert outcome.meaning == "rejected"
         assert outcome.reason.endswith("which no request can carry; nothing was sent")
         assert next(iter(bad)) in outcome.reason
         assert at.venue.accepted == []
 
 
+@pytest.mark.parametrize("character", CHARACTERS)
+async def test_what_must_not_be_sent_any_more_is_not(character: Character) -> None:
+    async def scenario(at: Desk) -> list[Any]:
+        outcome = await at.adapter.place(at.ticket(), lambda: "trading was stopped")
+        assert outcome == Outcome(meaning="not-sent", reason="trading was stopped")
+        assert at.venue.accepted == []
+        assert (await at.adapter.place(at.ticket(), still)).meaning == "accepted"
+        return [outcome]
+
+    await both(scenario, character)
+
+
 async def test_a_request_that_was_given_up_arrives_all_the_same() -> None:
     """As with a socket: what is on its way is done."""
     async with desk("direct", "plain") as at:
-        placing = asyncio.ensure_future(at.adapter.place(at.ticket()))
+        placing = asyncio.ensure_future(at.adapter.place(at.ticket(), still))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         placing.cancel()
@@ -355,7 +367,7 @@ async def test_who_goes_away_hangs_up_on_late_answers() -> None:
         stored = asyncio.Event()
         at.venue.exchange.listen("orders", lambda data: stored.set())
         at.venue.exchange.faults.arm("delay", times=1, seconds=60)
-        placing = asyncio.ensure_future(at.adapter.place(at.ticket()))
+        placing = asyncio.ensure_future(at.adapter.place(at.ticket(), still))
         async with asyncio.timeout(5):
             await stored.wait()
             await at.close()

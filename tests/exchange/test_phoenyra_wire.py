@@ -16,7 +16,7 @@ from flowrunner.errors import NotConnected
 from flowrunner.exchange import Phoenyra
 from flowrunner.httpclient import HttpClient
 from flowrunner.units import SECOND, iso
-from tests.exchange.desk import ticket
+from tests.exchange.desk import still, ticket
 from tests.exchange.simulated import KEY, NOON
 from tests.peers.raw_http import RawServer, Reply, always, serve, text
 
@@ -75,7 +75,7 @@ def answers(*said: Any, more: str = "") -> Reply:
 )
 async def test_what_an_answer_to_an_order_means(answer: bytes, meaning: str, reason: str) -> None:
     async with against(always(answer)) as (exchange, server):
-        outcome = await exchange.place(ticket())
+        outcome = await exchange.place(ticket(), still)
         assert outcome.meaning == meaning
         assert outcome.reason.startswith(reason)
         assert bool(outcome.exchange_id) == (meaning == "accepted")
@@ -86,8 +86,8 @@ async def test_what_an_answer_to_an_order_means(answer: bytes, meaning: str, rea
 async def test_an_order_goes_out_on_a_connection_of_its_own() -> None:
     async with against(answers([], ACCEPTED)) as (exchange, server):
         await exchange.greet()
-        await exchange.place(ticket())
-        await exchange.place(ticket())
+        await exchange.place(ticket(), still)
+        await exchange.place(ticket(), still)
         assert [one.on for one in server.asked] == [1, 2, 3]
 
 
@@ -97,18 +97,18 @@ async def test_half_an_answer_is_none() -> None:
         writer.close()
 
     async with against(half) as (exchange, server):
-        assert (await exchange.place(ticket())).meaning == "unknown"
+        assert (await exchange.place(ticket(), still)).meaning == "unknown"
         assert len(server.asked) == 1
 
 
 async def test_an_answer_about_another_order_is_unknown_where_ids_are_kept() -> None:
     other = ACCEPTED | {"client_order_id": "another"}
     async with against(answers(other), ids=True) as (exchange, _):
-        outcome = await exchange.place(ticket())
+        outcome = await exchange.place(ticket(), still)
         assert (outcome.meaning, outcome.exchange_id) == ("unknown", "")
         assert outcome.reason.startswith("the answer is about another order")
     async with against(answers(other)) as (exchange, _):  # one that is not declared to keep any says what it likes
-        assert (await exchange.place(ticket())).meaning == "accepted"
+        assert (await exchange.place(ticket(), still)).meaning == "accepted"
 
 
 # ---- looking for it -------------------------------------------------------------------------------------------------
@@ -187,11 +187,43 @@ async def test_a_404_is_an_answer_only_once_an_echo_was_seen() -> None:
     async with against(always(gone, text("[]"), order, gone), ids=True) as (exchange, server):
         asked = [await exchange.find(ticket(), NOON, NOON, [])]
         assert [one.line for one in server.asked] == ["GET /orders/mine HTTP/1.1", "GET /orders HTTP/1.1"]
-        await exchange.place(ticket())
+        await exchange.place(ticket(), still)
         asked.append(await exchange.find(ticket(client_order_id="../a b?"), NOON, NOON, []))
         assert server.asked[-1].line == "GET /orders/..%2Fa%20b%3F HTTP/1.1"
         assert [one.meaning for one in asked] == ["absent", "absent"]
         assert asked[1].reason == "it has no order ../a b?"
+
+
+async def test_a_list_that_lacks_what_the_exchange_took_says_nothing_of_others() -> None:
+    """It was emptied, or is not that of all orders: ours may be among what is lost."""
+    other = ROW | {"order_id": "8", "market": "DE"}
+    replies = [text(json.dumps(one)) for one in (ACCEPTED, [ROW, other], [other], [])]
+    async with against(always(*replies)) as (exchange, _):
+        await exchange.place(ticket(), still)
+        sought = ticket(client_order_id="second", side="SELL")
+        found = [await exchange.find(sought, NOON, NOON, ["7"]) for _ in range(3)]
+        assert [one.meaning for one in found] == ["absent", "unclear", "unclear"]
+        assert found[1].reason == "the list lacks 7, which it took: what else has it lost?"
+
+
+@pytest.mark.parametrize(("oldest", "ahead", "meaning"), [(-10, 0, "unclear"), (-4, 0, "absent"), (50, 60, "unclear")])
+async def test_a_full_list_may_lack_what_is_older_than_all_of_it(oldest: int, ahead: int, meaning: str) -> None:
+    full = [ROW | {"order_id": "8", "market": "DE", "timestamp": iso(NOON + (oldest + n) * SECOND)} for n in range(100)]
+    replies = [text(json.dumps(one), more=date(NOON + ahead * SECOND)) for one in (ACCEPTED, full)]
+    async with against(always(*replies)) as (exchange, _):
+        await exchange.place(ticket(), still)
+        sought = ticket(client_order_id="second", side="SELL")
+        found = await exchange.find(sought, NOON, NOON + (20 + ahead) * SECOND, ["7"])
+        assert (found.meaning, "the list lacks 7" in found.reason) == (meaning, meaning == "unclear")
+
+
+@pytest.mark.parametrize("ids", [False, True])
+async def test_an_order_that_the_exchange_refused_later_has_ended_with_nothing(ids: bool) -> None:
+    listed = ONE | {"status": "REJECTED", "filled_mwh": None} if ids else [ROW | {"status": "REJECTED"}]
+    async with against(answers(listed), ids=ids) as (exchange, _):
+        told = (await exchange.find(ticket(), NOON, NOON, [])).told
+        assert told is not None
+        assert (told.status, told.filled_mwh, told.ended) == ("REJECTED", 0.0, True)
 
 
 @pytest.mark.parametrize("quoted", [{"order_id": f"x-{KEY}"}, {"status": f"the key is {KEY}"}])
@@ -204,7 +236,7 @@ async def test_an_exchange_that_quotes_the_key(quoted: dict[str, Any], caplog: p
         text(json.dumps(more), "500 Oh"),
     ]
     async with against(always(*replies)) as (exchange, _):
-        told: list[Any] = [await exchange.place(ticket()), await exchange.find(ticket(), NOON, NOON, [])]
+        told: list[Any] = [await exchange.place(ticket(), still), await exchange.find(ticket(), NOON, NOON, [])]
         with pytest.raises(NotConnected) as caught:
             await exchange.greet()
         told.append(str(caught.value))
@@ -215,7 +247,7 @@ async def test_an_exchange_that_quotes_the_key(quoted: dict[str, Any], caplog: p
 
 async def test_ids_that_hold_a_short_key_by_chance_are_ids() -> None:
     async with against(answers(ACCEPTED | {"order_id": "ab-demo-cd"}), key="demo") as (exchange, _):
-        assert (await exchange.place(ticket())).exchange_id == "ab-demo-cd"
+        assert (await exchange.place(ticket(), still)).exchange_id == "ab-demo-cd"
 
 
 # ---- the exchange's clock -------------------------------------------------------------------------------------------
@@ -227,7 +259,7 @@ async def test_every_answer_tells_what_the_exchanges_clock_shows() -> None:
     replies += [text("[]"), text("[]", more="date: soon\r\n")]
     async with against(always(*replies)) as (exchange, _):
         seen: list[int | None] = [exchange.offset_ns]
-        await exchange.place(ticket())
+        await exchange.place(ticket(), still)
         seen.append(exchange.offset_ns)
         await exchange.find(ticket(), NOON, NOON, [])
         seen.append(exchange.offset_ns)
@@ -257,3 +289,11 @@ async def test_an_order_is_found_at_an_exchange_whose_clock_is_wrong() -> None:
         assert (await exchange.find(ticket(), NOON, NOON, [])).meaning == "absent"
     async with against(answers(late)) as (exchange, _):
         assert (await exchange.find(ticket(), NOON, NOON, [])).meaning == "unclear"
+
+
+@pytest.mark.parametrize("status", ["500 Oh", "429 Slow", "503 Later"])
+async def test_an_exchange_that_cannot_be_greeted_shows_its_clock_all_the_same(status: str) -> None:
+    async with against(always(text("no", status, more=date(NOON + 90 * SECOND)))) as (exchange, _):
+        with pytest.raises(NotConnected):
+            await exchange.greet()
+        assert exchange.offset_ns == 90 * SECOND

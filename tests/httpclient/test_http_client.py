@@ -343,6 +343,64 @@ async def test_closed_while_a_request_is_on_its_way(clients: list[HttpClient]) -
             await waiting
 
 
+# ---- what must not be sent any more ------------------------------------------------------------------------------
+
+
+async def test_at_the_last_moment_it_is_asked_whether_to_send(clients: list[HttpClient]) -> None:
+    stopped: list[str] = []
+    seen: list[tuple[int, int]] = []
+
+    async with serve(always(text("{}"))) as server:
+
+        def still() -> str:
+            seen.append((server.connections, len(server.asked)))
+            return "trading was stopped" if stopped else ""
+
+        http = client(clients, server.url)
+        assert (await http.request("POST", "/orders", content=b"{}", fresh=True, still=still)).status == 200
+        await http.request("GET", "/orders")  # leaves a connection
+        stopped.append("now")
+        for fresh in (True, False):
+            with pytest.raises(NotConnected) as found:
+                await http.request("POST", "/orders", content=b"{}", fresh=fresh, still=still)
+            assert str(found.value) == "trading was stopped"
+        assert len(seen) == 3
+        assert [one.line for one in server.asked] == ["POST /orders HTTP/1.1", "GET /orders HTTP/1.1"]
+        assert (await http.request("GET", "/orders")).status == 200  # as if nothing had been
+
+
+async def test_a_stop_while_the_connection_was_being_made_is_heeded(clients: list[HttpClient], tmp_path: Path) -> None:
+    """It is the TLS handshake here that takes its time: the question comes after it."""
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    stopped: list[str] = []
+    tls.sni_callback = lambda *_: stopped.append("while it shakes hands")
+    async with serve(always(text("{}")), tls=tls) as server:
+        with pytest.raises(NotConnected, match=r"^while it shakes hands$"):
+            await client(clients, server.url, ca_file=str(tmp_path / "ca.pem")).request(
+                "POST", "/orders", content=b"{}", fresh=True, still=lambda: "".join(stopped)
+            )
+        assert server.asked == []
+
+
+async def test_what_asks_a_proxy_for_a_tunnel_is_not_the_request(
+    clients: list[HttpClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def still() -> str:
+        asked.append(1)
+        return "no"
+
+    async with serve(always(text("", "407 Authenticate"))) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with pytest.raises(NotConnected, match="it refuses to connect"):
+            await client(clients, "https://prices.invalid").request("POST", "/", still=still)
+        assert (len(proxy.asked), asked) == (1, [])
+
+
 # ---- proxies and secrets -----------------------------------------------------------------------------------------
 
 

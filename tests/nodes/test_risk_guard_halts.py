@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flowrunner.message import FieldInfo
 from flowrunner.orders import Order
 from flowrunner.store import Store
 from flowrunner.testing import Rig, run_flow
@@ -13,6 +14,7 @@ from tests.orders.guarded import FLOW, MINUTE, QUARTER, blocked, journal, orders
 
 ALONE = FLOW.partition("  exchange:")[0]
 """Nobody takes the orders: they wait."""
+LIVE = FLOW.replace("send: orders, ", "send: orders, mode: live, ")
 HOT = "stop_while: [hot]"
 
 
@@ -161,6 +163,8 @@ def test_it_is_good_until_its_gate_or_until_its_values_are_too_old() -> None:
         (HOT, {"hot": 41}, "hot is above"),
         ("price: {min: -100, max: 100}", {"price": 101}, "101 EUR/MWh is outside of -100 to 100"),
         ("max_quantity_mwh: 1", {"mwh": 2}, "2 MWh is more than 1"),
+        ("", {"price": 40}, "its rule wishes limit_price_eur_mwh 40.0 now, not 50.0"),
+        ("", {"mwh": 0.5}, "0.5 MWh would be ordered now, not 1 MWh"),
         ("energy: {capacity_mwh: 10, max_soc: 40}", {"soc": 35}, "from 35 % it would end at 45.0 %, above 40 %"),
     ],
 )
@@ -204,11 +208,43 @@ def test_it_does_not_stand_in_its_own_way() -> None:
     play(f"{limits}, energy: {{capacity_mwh: 10, max_soc: 35}}", story, flow=ALONE)
 
 
+def test_the_age_of_a_verdict_bounds_it_too() -> None:
+    """The value that was judged has been left out on the way."""
+    text = ALONE.replace(
+        "  buy:\n", "  some: {type: select, from: hot, fields: [hot, soc_percent, price_eur_mwh, mwh]}\n  buy:\n"
+    ).replace("from: hot\n    when", "from: some\n    when")  # fmt: skip
+
+    async def story(rig: Rig) -> None:
+        ages = dict.fromkeys(("soc_percent", "price_eur_mwh", "mwh"), 10**9) | {"temperature_c": 85 * 10**9}
+        fields = {
+            name: FieldInfo(at=rig.now - age, received_at=rig.now - age, source="meter") for name, age in ages.items()
+        }
+        await wish(rig, fields=fields)
+        assert waiting(rig).good_until == rig.now + 5 * 10**9
+
+    play(f"{HOT}, max_age: {{meter: 90s}}", story, flow=text)
+
+
+def test_a_paper_order_keeps_its_slot() -> None:
+    store = Store.open(None, inline=True)
+    needs = "price: {min: -500, max: 4000}, max_quantity_mwh: 5, energy: {capacity_mwh: 100}, max_age: {meter: 90s}"
+
+    async def paper(rig: Rig) -> None:
+        await wish(rig)
+        assert waiting(rig).mode == "paper"
+
+    async def really(rig: Rig) -> None:
+        await wish(rig)
+        assert (waiting(rig).mode, [reason for reason, _ in blocked(rig)]) == ("paper", ["paper-order"])
+
+    play(needs, paper, store=store)
+    run_flow(LIVE.replace("OPTIONS", needs), really, stubs=["meter", "exchange"], store=store)
+
+
 # ---- paper and live -----------------------------------------------------------------------------------------------
 
 
 def test_who_reads_from_the_guard_says_what_its_orders_are() -> None:
-    live = FLOW.replace('send: orders, url: "http://localhost:9"', 'send: orders, mode: live, url: "http://localhost:9"')
     needs = "price: {min: -500, max: 4000}, max_quantity_mwh: 5, energy: {capacity_mwh: 100}, max_age: {meter: 90s}"
     store = Store.open(None, inline=True)
 
@@ -224,5 +260,5 @@ def test_who_reads_from_the_guard_says_what_its_orders_are() -> None:
         assert journal(rig).never_live()
 
     play(f"{needs}, max_orders: {{per_day: 1}}", paper, store=store)
-    run_flow(live.replace("OPTIONS", f"{needs}, max_orders: {{per_day: 1}}"), really, stubs=["meter", "exchange"],
+    run_flow(LIVE.replace("OPTIONS", f"{needs}, max_orders: {{per_day: 1}}"), really, stubs=["meter", "exchange"],
              store=store, start=f"2025-01-25T02:{QUARTER // MINUTE}:00+01:00")  # fmt: skip

@@ -276,8 +276,9 @@ async def test_what_the_exchange_calls_our_orders(store: Store) -> None:
         await kept.advance(order(number).id, "accepted", NOW + number, exchange_id=name)
     await added(kept, order(2), "sending", "unknown")
     assert [one.id for one in kept.unknown("epex_at")] == [order(2).id]
-    assert kept.exchange_ids(order(2)) == {"a", "b"}
-    assert kept.exchange_ids(order(0)) == {"b"}
+    assert kept.exchange_ids(order(2, venue="https://x")) == {"a", "b"}
+    assert kept.exchange_ids(order(2, venue="https://y")) == set()
+    assert kept.exchange_ids(order(0, venue="https://x")) == {"b"}
     found = kept.by_exchange_id("epex_at", "https://x", "b")
     assert found is not None
     assert found.id == order(1).id
@@ -288,6 +289,50 @@ async def test_what_the_exchange_calls_our_orders(store: Store) -> None:
     assert [one.id for one in kept.open_orders("epex_at", "https://x", order(0).delivery_start)] == [order(1).id]
     assert kept.sent_at(order(0).id) == NOW
     assert kept.sent_at("nothing") == 0
+
+
+async def test_what_lies_in_markets_that_nobody_names(store: Store) -> None:
+    kept = Journal(store)
+    for number, state in enumerate(get_args(State)):
+        await added(kept, order(number, market="old"), *WAYS[state])
+    await added(kept, order(99, market="old", mode="paper"), "paper")
+    late = order(98).delivery_end
+
+    def states(now: int, *markets: str) -> set[str]:
+        found = [kept.find(one) for one in kept.elsewhere(markets, now)]
+        return {one.state for one in found if one is not None}
+
+    assert states(NOW, "new") == {"sending", "unknown", "accepted", "partly-filled", "filled"}
+    assert states(late, "new") == {"sending", "unknown"}, "of those nobody knows; the others were delivered"
+    assert states(NOW, "new", "old") == set()
+
+
+async def test_what_is_left_lying(store: Store) -> None:
+    kept = Journal(store)
+    for number, state in enumerate(get_args(State)):
+        await added(kept, order(number, good_until=NOW + number), *WAYS[state])
+    await added(kept, order(99, mode="paper", good_until=NOW))
+    assert {one.state for one in kept.left_lying("epex_at", NOW - 1)} == {"sending"}
+    assert {one.state for one in kept.left_lying("epex_at", NOW)} == {"sending", "intent"}
+    assert kept.left_lying("epex_de", NOW) == []
+
+
+async def test_nothing_is_sent_into_a_market_with_an_order_of_which_nobody_knows(store: Store) -> None:
+    kept = Journal(store)
+    for number in range(3):
+        await added(kept, order(number))
+    begun = await kept.decide(lambda book: book.begin_sending(order(0).id, NOW, "https://x"))
+    assert isinstance(begun, Order)
+    assert (begun.state, begun.venue) == ("sending", "https://x")
+    for state in ("sending", "unknown"):
+        why = await kept.decide(lambda book: book.begin_sending(order(1).id, NOW, "https://x"))
+        assert why == f"whether the exchange has {order(0).id} is not known"
+        if state == "sending":
+            await kept.advance(order(0).id, "unknown", NOW)
+    await kept.advance(order(0).id, "accepted", NOW)
+    assert isinstance(await kept.decide(lambda book: book.begin_sending(order(1).id, NOW, "https://x")), Order)
+    with pytest.raises(WrongStep):
+        await kept.decide(lambda book: book.begin_sending(order(1).id, NOW, "https://x"))
 
 
 # ---- what is kept ----------------------------------------------------------------------------------------------------

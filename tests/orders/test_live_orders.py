@@ -281,7 +281,7 @@ async def test_an_order_without_a_limit_sends_none() -> None:
     )  # fmt: skip
     async with serve(always(accepted)) as server:
         client = HttpClient(server.url, timeout_s=5)
-        outcome = await Phoenyra(client, server.url, KEY, 5, lambda: 0).place(order)
+        outcome = await Phoenyra(client, server.url, KEY, 5, lambda: 0).place(order, lambda: "")
         await client.close()
         assert (outcome.meaning, outcome.exchange_id) == ("accepted", "7")
         sent = json.loads(posted(server, "/orders")[0].body)

@@ -76,6 +76,18 @@ async def test_the_guard_withdraws_it_in_between(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+async def test_its_rule_does_not_wish_it_any_more(way: str) -> None:
+    """By the newest record, of which the guard hears nothing: also where that would be too hot."""
+    async with venue(text=HOT, speed=240) as (at, flow):
+        await waits(at, flow, way)
+        await flow.battery(50, temperature=45)
+        await could_be_sent(at, flow, way)
+        order = await flow.until_order("expired")
+        assert order.reason.startswith("its rule buy does not wish it any more; the last attempt: ")
+        assert at.accepted == []
+
+
+@pytest.mark.parametrize("way", WAYS)
 async def test_only_a_smaller_one_would_be_allowed_in_between(way: str) -> None:
     smaller = HOT.replace("stop_while: [hot]", "limit_while: {hot: {max_quantity_mwh: 0.5}}")
     async with venue(text=smaller, speed=240) as (at, flow):

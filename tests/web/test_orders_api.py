@@ -55,7 +55,7 @@ async def test_one_order(http: httpx2.AsyncClient) -> None:
         "quantity_mwh": 0.5, "requested_mwh": 1.75, "limited_by": "loaded", "limit_price_eur_mwh": -45.5,
         "order_type": "LIMIT", "time_in_force": "GFD", "rule": "buy", "state": "accepted", "mode": "paper",
         "filled_mwh": 0.0, "open_mwh": 0.5, "average_price_eur_mwh": None, "good_until": "2025-01-25T01:25:00.000Z",
-        "exchange_id": "", "reason": "", "flow": "site", "guard": "guard",
+        "venue": "", "exchange_id": "", "reason": "", "flow": "site", "guard": "guard",
         "created_at": "2025-01-25T01:15:01.000Z", "updated_at": "2025-01-25T01:15:03.000Z",
     }  # fmt: skip
     answer = await http.get(f"/api/v1/orders/{listed['order']}")

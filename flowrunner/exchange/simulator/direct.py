@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -71,6 +71,7 @@ class DirectClient(HttpClient):
         content: bytes | None = None,
         timeout_s: float | None = None,
         fresh: bool = False,
+        still: Callable[[], str] | None = None,
     ) -> Answer:
         url = self._url(path_or_url, params or {})
         scope = _scope(url, "http", checked(method, headers or {})) | {"method": method}
@@ -80,18 +81,22 @@ class DirectClient(HttpClient):
             async with asyncio.timeout(limit):
                 kept = not fresh and self._kept_until is not None and self._kept_until > _time()
                 try:
-                    return await self._once(scope, content or b"", where, fresh)
+                    return await self._once(scope, content or b"", where, fresh, still)
                 except NoAnswer:
                     if not kept or method not in REPEATABLE:
                         raise
-                return await self._once(scope, content or b"", where, fresh=True)
+                return await self._once(scope, content or b"", where, True, still)
         except TimeoutError:
             raise NoAnswer(f"{where}: no answer within {limit:g} s") from None
 
-    async def _once(self, scope: dict[str, Any], content: bytes, where: str, fresh: bool) -> Answer:
+    async def _once(
+        self, scope: dict[str, Any], content: bytes, where: str, fresh: bool, still: Callable[[], str] | None
+    ) -> Answer:
         self._reach(where)
         await asyncio.sleep(0)  # as on a network, others may act before the request arrives
         self._reach(where)
+        if still is not None and (why := still()):
+            raise NotConnected(why)
         call = _Call({"type": "http.request", "body": content, "more_body": False})
         self._serve(call, scope | {HANG_UP: call.hang_up})
         if not fresh:

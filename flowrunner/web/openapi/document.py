@@ -116,7 +116,8 @@ def _operation(row: Endpoint, schemas: Schemas, locked: bool) -> Operation:
         "parameters": [*map(_place, places), *(_query(one, schemas) for one in row.query)],
     }
     if row.takes is not None:
-        operation["requestBody"] = {"required": True, "content": {JSON_MEDIA: {"schema": schemas.of(row.takes)}}}
+        schema: JSON = {"anyOf": [schemas.of(row.takes), {}]} if row.any_body else schemas.of(row.takes)
+        operation["requestBody"] = {"required": not row.any_body, "content": {JSON_MEDIA: {"schema": schema}}}
     found = [FOREIGN, row.refuses]
     if row.key and locked:
         found.append(NO_KEY)
@@ -124,7 +125,7 @@ def _operation(row: Endpoint, schemas: Schemas, locked: bool) -> Operation:
         found.append(QUERY)
     if places:
         found.append({404: {"unknown": f"There is no such {' or '.join(places)}, or it does not run."}})
-    if row.takes is not None:
+    if row.takes is not None and not row.any_body:
         found.append(wrong_body(row.max_body))
     also = {str(status): gives(when, schemas.of(kind)) for status, (when, kind) in row.also.items()}
     answers = {"200": gives("As asked.", schemas.of(row.gives), row.media)} | also | refusals(*found)

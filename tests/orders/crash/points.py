@@ -52,7 +52,7 @@ POINTS: dict[str, tuple[str, ...]] = {
     "before the commit of sending": (_SENDING, f"again {_COMMIT}"),
     "after the commit of sending": (_SENDING, f"leave {_COMMIT}"),
     "the store has told of sending": (_SENDING, "leave store/writer.py Writer._settle"),
-    "the sender knows that it may send": (_SENDING, f"leave {_JOURNAL}.advance"),
+    "the sender knows that it may send": (_SENDING, f"leave {_JOURNAL}.decide"),
     # ---- on the wire
     "the adapter is asked": (f"enter {_PLACE}",),
     "the request is made": (f"enter {_PLACE}", f"enter {_ASK}"),

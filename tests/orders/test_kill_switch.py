@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,8 @@ def test_whatever_is_in_the_file_it_stops(tmp_path: Path, content: bytes) -> Non
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"maintenance\n", b"null", b"[]", b'{"by": 1}', b'{"at": "soon"}', b"\xff\xfe", b"[" * 100_000, b"\0" * 5000],
+    [b"", b"maintenance\n", b"null", b"[]", b'{"by": 1}', b'{"at": "soon"}', b"\xff\xfe", b"[" * 100_000, b"\0" * 5000,
+     b'{"a":' + b"[" * 4090, b'{"reason":' * 400],
 )  # fmt: skip
 def test_what_a_hand_or_a_broken_disk_left_there(tmp_path: Path, content: bytes) -> None:
     (tmp_path / STOP_FILE).write_bytes(content)
@@ -103,6 +105,108 @@ def test_what_was_said_is_read_again(tmp_path: Path, by: str, reason: str) -> No
 def test_the_longest_reasons_fit(tmp_path: Path, character: str) -> None:
     said = {name: character * most for name, most in CAPS.items()}
     assert stop(Switch(tmp_path), **said) == Switch(tmp_path).stopped
+
+
+# ---- a stop while somebody resumes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("stopped_before", [True, False])
+def test_a_stop_since_the_mark_is_not_ended(tmp_path: Path, kept: bool, stopped_before: bool) -> None:
+    switch = Switch(tmp_path if kept else None)
+    if stopped_before:
+        stop(switch)
+    mark = switch.mark()
+    assert switch.mark() == mark
+    stop(switch, "other", "fire")
+    told = SAID if stopped_before else "trading is stopped since 2026-03-02T12:00:00.000Z by other: fire"
+    with pytest.raises(SwitchStuck) as stuck:
+        switch.resume(mark)
+    assert str(stuck.value) == f"somebody stopped it meanwhile: {told}; ask them, then resume again"
+    assert str(look(switch)) == told
+    assert switch.resume(switch.mark()) is not None
+    assert look(switch) is None
+    assert [*tmp_path.iterdir()] == []
+
+
+def by_hand(folder: Path) -> None:
+    file = folder / STOP_FILE
+    file.unlink()
+    file.touch()
+
+
+@pytest.mark.parametrize("again", [lambda folder: stop(Switch(folder)), by_hand], ids=["command", "by-hand"])
+def test_a_stop_of_another_process_is_not_ended(tmp_path: Path, again: Callable[[Path], object]) -> None:
+    """However fast it comes after the first: nothing here waits for a clock to move on."""
+    switch = Switch(tmp_path)
+    for _ in range(20):
+        stop(Switch(tmp_path))
+        mark = switch.mark()
+        again(tmp_path)
+        with pytest.raises(SwitchStuck, match="somebody stopped it meanwhile"):
+            switch.resume(mark)
+        assert look(switch) is not None
+        switch.resume()
+
+
+def test_what_somebody_else_let_go_on_meanwhile_is_no_trouble(tmp_path: Path) -> None:
+    mine = Switch(tmp_path)
+    stop(mine)
+    mark = mine.mark()
+    Switch(tmp_path).resume()
+    assert mine.resume(mark) is None
+
+
+def test_a_link_to_a_file_and_one_to_nothing(tmp_path: Path) -> None:
+    """A mark follows the link; what leads nowhere stops nothing, and goes."""
+    (tmp_path / "told").touch()
+    (tmp_path / STOP_FILE).symlink_to(tmp_path / "told")
+    switch = Switch(tmp_path)
+    mark = switch.mark()
+    stop(Switch(tmp_path))
+    with pytest.raises(SwitchStuck, match="meanwhile"):
+        switch.resume(mark)
+    (tmp_path / "told").unlink()
+    assert switch.resume(switch.mark()) is None
+    assert [*tmp_path.iterdir()] == []
+
+
+PULLED = """
+import sys
+from pathlib import Path
+from flowrunner.orders import Switch
+switch, told = Switch(Path(sys.argv[1])), 0
+print("ready", flush=True)
+for line in sys.stdin:
+    switch.stop(by="desk", reason="storm", now=1772452800 * 10**9)
+    print("stopped", flush=True)
+"""
+
+
+def test_a_stop_at_the_same_moment_as_a_resume(tmp_path: Path) -> None:
+    """Whoever is first: when a stop has been told, and the resume that began before it is over, it is stopped."""
+    switch = Switch(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", PULLED, tmp_path], env=environment(), cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as other:  # fmt: skip
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        for round_ in range(60):
+            stop(switch)
+            mark = switch.mark()
+            other.stdin.write("go\n")
+            other.stdin.flush()
+            for _ in range(round_ * 250):  # so that the two meet at every place
+                pass
+            with suppress(SwitchStuck):
+                switch.resume(mark)
+            assert other.stdout.readline() == "stopped\n"
+            assert look(switch) is not None
+            switch.resume()
+        other.stdin.close()
+    assert [*tmp_path.iterdir()] == []
 
 
 # ---- a file that cannot be made ------------------------------------------------------------------------------------
@@ -259,16 +363,16 @@ async def test_where_the_file_stays_the_journal_says_so_again(trading: Trading, 
 
 @pytest.mark.anyio
 async def test_live_orders_on_a_new_journal_wait_for_a_person(trading: Trading) -> None:
-    await trading.begin(NOW, live=False)
+    await trading.begin(NOW, None)
     assert trading.refusal("AT") is None
-    await trading.begin(NOW, live=True)
+    await trading.begin(NOW, ["AT"])
     refusal = trading.refusal("AT")
     assert refusal is not None
     assert "by flowrunner: live orders with a journal that has never seen any" in refusal.text
-    await trading.begin(NOW, live=True)
+    await trading.begin(NOW, ["AT"])
     assert trading.refusal("AT") == refusal, "a restart does not let it go on"
     await trading.resume(by="risk desk", reason="compared", now=NOW)
-    await trading.begin(NOW, live=True)
+    await trading.begin(NOW, ["AT"])
     assert trading.refusal("AT") is None
     assert [one[:2] for one in steps(trading)] == [(True, "flowrunner"), (False, "risk desk")]
 
