@@ -210,6 +210,8 @@ class Merge(Node):
             out["out"].append(_record(key, chosen, cause, now, ctx))
         else:
             ctx.drop("incomplete")
+            if "rule" in ctx.feeds:  # which hear nothing of it
+                ctx.trading.doubt(ctx.flow)
 
     def _arm(self, key: str, ctx: Context) -> None:
         """Ring at the next turn. A timer that rings too early looks, and is set again: cheaper than to move it with

@@ -138,9 +138,10 @@ class Book:
             self.see(now)
         return order
 
-    def begin_sending(self, id: str, now: Instant, venue: str) -> Order | str:  # noqa: A002
+    def begin_sending(self, id: str, now: Instant, venue: str, clock_ahead_ns: int | None) -> Order | str:  # noqa: A002
         """The order as ``sending``, or why it must not be sent: nobody knows what became of another one of its market.
-        WrongStep as :meth:`advance`."""
+        ``clock_ahead_ns``: of the exchange's clock, where it is known; kept with the step. WrongStep as
+        :meth:`advance`."""
         lost = self._sql.execute(
             "SELECT id FROM orders WHERE state IN ('unknown', 'sending') AND id <> ?1"
             " AND market = (SELECT market FROM orders WHERE id = ?1)",
@@ -148,7 +149,7 @@ class Book:
         ).fetchone()
         if lost is not None:
             return f"whether the exchange has {lost[0]} is not known"
-        return self.advance(id, "sending", now, venue=venue)
+        return self.advance(id, "sending", now, venue=venue, detail={"clock_ahead_ns": clock_ahead_ns})
 
     def end_left_over(self, now: Instant) -> list[Order]:
         """What an earlier run, of whatever flow, did not bring to an end; what it is now, oldest first."""

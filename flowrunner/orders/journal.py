@@ -56,14 +56,19 @@ class Journal:
         """The order as it is now, or None."""
         return self._store.read(lambda sql: Book(sql).find(id))
 
-    def sent_at(self, id: str) -> Instant:  # noqa: A002
-        """When the order was last about to be sent; 0 where it never was."""
+    def sent(self, id: str) -> tuple[Instant, int | None]:  # noqa: A002
+        """When the order was last about to be sent, and how far the exchange's clock was ahead then, where that was
+        known; 0 where it never was."""
         found = self._store.read(
             lambda sql: sql.execute(
-                "SELECT MAX(at) FROM order_steps WHERE order_id = ? AND state = 'sending'", (id,)
+                "SELECT at, detail FROM order_steps WHERE order_id = ? AND state = 'sending'"
+                " ORDER BY rowid DESC LIMIT 1",
+                (id,),
             ).fetchone()
         )
-        return int(found[0] or 0)
+        if found is None:
+            return 0, None
+        return int(found[0]), (msgspec.json.decode(found[1]) or {}).get("clock_ahead_ns")
 
     def by_exchange_id(self, market: str, venue: str, exchange_id: str) -> Order | None:
         """The order that this exchange calls so, while more may be heard of it."""

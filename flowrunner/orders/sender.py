@@ -136,9 +136,9 @@ class Sender:
                 return await self._keep(id, "expired", reason=why)
             if order.mode == "paper":
                 return await self._keep(id, "paper")
-            now = self._around.now()
+            now, ahead = self._around.now(), self._exchange_ahead()
             try:
-                begun = await self._journal.decide(lambda book: book.begin_sending(id, now, self._venue))
+                begun = await self._journal.decide(lambda book: book.begin_sending(id, now, self._venue, ahead))
             except StoreFailed as error:
                 self._around.error("journal", f"{id}: not sent, because the journal cannot be written: {error}")
                 return await self._keep(id, "expired", reason="the journal could not be written before it was sent")
@@ -320,7 +320,7 @@ class Sender:
                 self._around.error("unclear", text)
             return
         now = self._around.now()
-        sent_at = self._journal.sent_at(order.id)
+        sent_at, ahead = self._journal.sent(order.id)
         found = await self._adapter.find(
             ticket(order), sent_at, self._seen_until.get(order.id, sent_at), self._journal.exchange_ids(order)
         )
@@ -328,6 +328,10 @@ class Sender:
             changes = {"exchange_id": found.told.exchange_id, "reason": found.reason}
             await self._later(order, "accepted", **changes, detail={"status": found.told.status})
             await self._hear(found.told)
+        elif found.meaning == "absent" and not self._adapter.can_query and self._clocks_moved(ahead):
+            if self._news_of(f"search {order.id}", "clocks"):
+                text = f"{order.id} is not on the exchange's list, but a clock may have been set since it was sent"
+                self._around.error("unclear", f"{text}: only a person can tell")
         elif found.meaning == "absent":
             self._seen_until[order.id] = now
             if now >= order.delivery_start + LATE:
@@ -335,6 +339,14 @@ class Sender:
                 await self._later(order, "rejected", reason=reason)
         elif self._news_of(f"search {order.id}", " ".join(_NUMBERED.sub("", found.reason).split())):
             self._around.error("unclear", f"{order.id}: {found.reason}")
+
+    def _exchange_ahead(self) -> int | None:
+        return None if self._exchange is None else self._exchange.offset_ns
+
+    def _clocks_moved(self, ahead: int | None) -> bool:
+        """Whether the time at which an order was sent may be by another clock than that of now."""
+        now = self._exchange_ahead()
+        return ahead is None or now is None or abs(now - ahead) > LATE
 
     async def _follow(self) -> None:
         """Ask for what is open: a stream may have been away."""

@@ -46,6 +46,13 @@ class Trading:
         """Whether a rule (its address) wishes an order by its newest record."""
         self._wishes[rule] = does
 
+    def doubt(self, flow: str) -> None:
+        """A record of the flow did not reach its rules, because something of it is missing: what they wished before
+        is not known to hold."""
+        for rule in self._wishes:
+            if rule.startswith(f"{flow}/"):
+                self._wishes[rule] = False
+
     def wished(self, order: Order) -> bool:
         """Whether its rule still wishes it; of what no rule made nobody says otherwise."""
         return self._wishes.get(f"{order.flow}/{order.rule}", True)

@@ -111,13 +111,17 @@ async def test_a_restart_in_the_same_slot_orders_nothing_more(tmp_path: Path) ->
         assert len(await place.at_the_exchange()) == 1
 
 
-async def test_an_answer_that_is_lost_blocks_and_is_not_repeated(tmp_path: Path) -> None:
+async def test_an_answer_that_is_lost_is_found_again_and_not_repeated(tmp_path: Path) -> None:
     async with plant(tmp_path, "2026-01-25T01:00:00Z", soc=20, price=50.0) as place:
         place.world.exchange.faults.arm("answer-lost", times=1)
         async with place.running():
             await place.until(lambda: place.repeats() >= 2, "an order and repeats")
+            await place.until(lambda: place.orders[0].state == "accepted", "it is found")
             (order,) = place.orders
-            assert order.state == "unknown"
+            found = place.journal.story(order.id)
+            assert found is not None
+            assert [one["state"] for one in found[1]] == ["intent", "sending", "unknown", "accepted"]
+            assert order.reason.startswith("found by likeness")
             assert len(await place.at_the_exchange()) == 1
 
 

@@ -287,8 +287,8 @@ async def test_what_the_exchange_calls_our_orders(store: Store) -> None:
     assert {one.id for one in kept.open_orders("epex_at", "https://x", NOW)} == {order(1).id, order(0).id}
     assert kept.open_orders("epex_at", "https://y", NOW) == []
     assert [one.id for one in kept.open_orders("epex_at", "https://x", order(0).delivery_start)] == [order(1).id]
-    assert kept.sent_at(order(0).id) == NOW
-    assert kept.sent_at("nothing") == 0
+    assert kept.sent(order(0).id) == (NOW, None)
+    assert kept.sent("nothing") == (0, None)
 
 
 async def test_what_lies_in_markets_that_nobody_names(store: Store) -> None:
@@ -321,18 +321,19 @@ async def test_nothing_is_sent_into_a_market_with_an_order_of_which_nobody_knows
     kept = Journal(store)
     for number in range(3):
         await added(kept, order(number))
-    begun = await kept.decide(lambda book: book.begin_sending(order(0).id, NOW, "https://x"))
+    begun = await kept.decide(lambda book: book.begin_sending(order(0).id, NOW, "https://x", 7))
     assert isinstance(begun, Order)
     assert (begun.state, begun.venue) == ("sending", "https://x")
+    assert kept.sent(begun.id) == (NOW, 7)
     for state in ("sending", "unknown"):
-        why = await kept.decide(lambda book: book.begin_sending(order(1).id, NOW, "https://x"))
+        why = await kept.decide(lambda book: book.begin_sending(order(1).id, NOW, "https://x", 7))
         assert why == f"whether the exchange has {order(0).id} is not known"
         if state == "sending":
             await kept.advance(order(0).id, "unknown", NOW)
     await kept.advance(order(0).id, "accepted", NOW)
-    assert isinstance(await kept.decide(lambda book: book.begin_sending(order(1).id, NOW, "https://x")), Order)
+    assert isinstance(await kept.decide(lambda book: book.begin_sending(order(1).id, NOW, "https://x", 7)), Order)
     with pytest.raises(WrongStep):
-        await kept.decide(lambda book: book.begin_sending(order(1).id, NOW, "https://x"))
+        await kept.decide(lambda book: book.begin_sending(order(1).id, NOW, "https://x", 7))
 
 
 # ---- what is kept ----------------------------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ async def test_what_was_sent_to_another_exchange_is_not_looked_for_here() -> Non
             await flow.wish()
             assert (await flow.until_order("unknown")).venue == there.server.url
         async with trading(here, store=store, start="2026-03-02T12:20:00Z", speed=60) as flow:
-            await flow.until(lambda: ("unclear" in [code for code, _ in flow.errors()]))
+            await flow.until(lambda: "unclear" in [code for code, _ in flow.errors()])
             (text,) = [reason for code, reason in flow.errors() if code == "unclear"]
             assert f"was sent to {there.server.url}, and orders go to {here.server.url} now" in text
             await flow.until(lambda: flow.engine.clock.now() > flow.order.delivery_start + 60 * SECOND)
