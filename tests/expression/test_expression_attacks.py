@@ -176,7 +176,7 @@ ANY_TEXT = st.one_of(
 )
 
 
-@settings(max_examples=1500, deadline=500)
+@settings(max_examples=700, deadline=500)
 @given(ANY_TEXT)
 @example("\ud800")
 @example("'\ud800'")

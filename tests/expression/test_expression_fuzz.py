@@ -405,7 +405,7 @@ def same(found: Any, wanted: Any) -> bool:
 # ---- the properties -------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(TREES, records())
 def test_well_formed_expressions_have_the_oracles_result_or_error(tree: Tree, record: Record) -> None:
     assume(not divides_by_a_literal_zero(tree))
@@ -431,7 +431,7 @@ def test_well_formed_expressions_have_the_oracles_result_or_error(tree: Tree, re
     assert bool(trace.error) == (found is None)
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=350, deadline=None)
 @given(ANY_TREES, records())
 def test_an_expression_that_mixes_kinds_is_refused_or_has_the_oracles_result(tree: Tree, record: Record) -> None:
     """Never a result that the rules do not give."""

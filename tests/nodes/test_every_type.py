@@ -155,7 +155,7 @@ def changed(data: dict[str, Any], at: tuple[str, ...], value: Any) -> dict[str, 
 
 
 @every_type
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_nonsense_options_give_located_problems(name: str, data: st.DataObject) -> None:
     """Whatever somebody writes, the check ends with a graph or with problems that name this node and its line."""
@@ -352,7 +352,7 @@ def test_a_restart_changes_nothing_that_comes_out(name: str, before: list[Any], 
     assert run(restart=True) == run(restart=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(body=st.binary(max_size=30) | JSONS.map(lambda one: json.dumps(one).encode()), media=st.sampled_from(
     ["application/json", "text/plain", "", "application/json; charset=utf-8", "application/json; charset=utf-16"]
 ))  # fmt: skip
@@ -368,7 +368,7 @@ def test_any_request_is_answered_and_never_with_a_500(body: bytes, media: str) -
     run_flow(flow("http-in", SAMPLES["http-in"]), story, registry=REGISTRY, stubs=["a", "bad"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(values=st.dictionaries(st.sampled_from("xy") | TEXTS, JSONS, max_size=3))
 def test_any_entry_is_taken_or_refused(values: dict[str, Any]) -> None:
     async def story(rig: Rig) -> None:

@@ -119,7 +119,7 @@ nodes:
 """
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(sayings, min_size=1, max_size=12),
     st.lists(st.sampled_from(SOURCES), unique=True),

@@ -467,7 +467,7 @@ def speaks_against(state: str, value: float | None) -> bool:
 values = st.sampled_from([41.0, 40.5, 40.0, 39.0, 38.0, 37.9, 30.0]) | st.none()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 60), values), min_size=1, max_size=25), st.integers(0, 60), st.integers(0, 120)
 )

@@ -25,7 +25,7 @@ from tests.orders.crash.wire import PLACES, Place, after_the_body_and_it_arrives
 from tests.peers.program import ROOT
 
 pytestmark = pytest.mark.anyio
-LINES = 24
+LINES = 16
 """Rounds that end in a line of code, for each character, in the normal run."""
 ROUNDS = 200
 """Rounds in which two engines die, for each character, with ``--all``."""

@@ -18,7 +18,7 @@ NODES = Path(__file__).resolve().parents[2] / "nodes"
 Told = list[tuple[Step, ...]]
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(stories, st.booleans())
 def test_whatever_happens(told: Told, good: bool) -> None:
     play(told, good=good)
