@@ -13,7 +13,7 @@ from flowrunner.fields import is_number, room_for_key
 from flowrunner.httpclient import check_url, header_fault, is_loopback, place_of, shared_client
 from flowrunner.message import FUTURE_TOLERANCE_NS, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions, Queue
-from flowrunner.orders import ORDER_SHAPE, ClockDrift, Sender
+from flowrunner.orders import ORDER_SHAPE, ClockDrift, Follower, Line, Sender
 from flowrunner.schema import Secret
 from flowrunner.shape import Shape
 from flowrunner.units import Duration
@@ -151,7 +151,10 @@ class ExchangeOut(Node):
             exchange = HttpOrders(shared_client(ctx.shared, o.url), o.url, o.http, o.timeout.seconds, ctx.now)
         elif o.adapter == "phoenyra":
             exchange = self._phoenyra(ctx)
-        self.sender = Sender(exchange, place_of(o.url) if o.url else "", ctx.trading, ctx.market, o.clock_drift, ctx)
+        venue = place_of(o.url) if o.url else ""
+        self.line = Line(exchange, venue, ctx.trading, ctx.market, o.clock_drift, ctx)
+        self.sender = Sender(self.line)
+        self.follower = Follower(self.line)
 
     def _phoenyra(self, ctx: Context) -> Phoenyra:
         o = self.options
@@ -160,8 +163,8 @@ class ExchangeOut(Node):
         )
 
     async def close(self) -> None:
-        if hasattr(self, "sender"):
-            self.sender.close()
+        if hasattr(self, "line"):
+            self.line.close()
 
     async def process(self, message: Message, ctx: Context) -> Message | None:
         if self.options.send == "telemetry":
@@ -180,7 +183,7 @@ class ExchangeOut(Node):
 
     async def _news(self, ctx: Context) -> AsyncIterator[Message]:
         """What the exchange says of orders later on."""
-        async with aclosing(self.sender.news()) as news:
+        async with aclosing(self.follower.news()) as news:
             async for order in news:
                 ctx.log.info("%s: %s", order.state, order)
                 yield ctx.message(order.record(), position=f"{order.id}:{order.state}:{order.updated_at}")

@@ -1,8 +1,10 @@
 """Orders: what may be ordered, and the journal of what was decided, sent and answered."""
 
 from flowrunner.orders.book import INTERRUPTED, Book, SwitchStep, WrongStep
+from flowrunner.orders.follower import Follower
 from flowrunner.orders.journal import Journal, Refused
 from flowrunner.orders.limits import Energy, Held, MaxOrders, PriceRange, Reduction
+from flowrunner.orders.line import ClockDrift, Line
 from flowrunner.orders.order import (
     INTENT_FIELDS,
     ORDER_SHAPE,
@@ -17,7 +19,7 @@ from flowrunner.orders.order import (
     TimeInForce,
 )
 from flowrunner.orders.reading import Reading, Verdict, read_intent
-from flowrunner.orders.sender import ClockDrift, Sender
+from flowrunner.orders.sender import Sender
 from flowrunner.orders.switch import STOP_FILE, Stop, Switch, SwitchStuck
 from flowrunner.orders.trading import Trading
 
@@ -30,9 +32,11 @@ __all__ = [
     "Book",
     "ClockDrift",
     "Energy",
+    "Follower",
     "Held",
     "Intent",
     "Journal",
+    "Line",
     "MaxOrders",
     "Mode",
     "Order",

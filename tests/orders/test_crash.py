@@ -175,7 +175,7 @@ async def test_a_node_that_sends_before_the_journal_says_so_is_found_out(rounds:
     nodes.mkdir()
     sound = (ROOT / "nodes" / "exchange_out.py").read_text(encoding="utf-8")
     assert SENDS in sound
-    hasty = sound.replace(SENDS, f"await self.sender._adapter.place(ticket(order), str)\n        {SENDS}").replace(
+    hasty = sound.replace(SENDS, f"await self.line.exchange.place(ticket(order), str)\n        {SENDS}").replace(
         "\nLIVE_NEEDS", "\nfrom flowrunner.orders.sender import ticket\n\nLIVE_NEEDS"
     )
     (nodes / "hasty_out.py").write_text(hasty, encoding="utf-8")

@@ -50,7 +50,7 @@ OWN = "class ExchangeOut(Node):"
 DEAF = {
     OWN: """class Deaf(Sender):
     def _obstacle(self, order):
-        return "" if self._around.now() < order.good_until else super()._obstacle(order)
+        return "" if self._line.around.now() < order.good_until else super()._obstacle(order)
 
 
 class ExchangeOut(Node):""",

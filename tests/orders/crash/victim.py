@@ -199,8 +199,8 @@ class _Victim:
             case "left":
                 await self._until(lambda: len(self._left.get(ask.port, ())) >= ask.times, ask)
             case "searched":
-                sender = self._engine.runtime.workers[f"{flow}/exchange"].node.sender  # type: ignore[attr-defined]  # exchange-out's own
-                await self._until(lambda: sender._seen_until, ask)
+                follower = self._engine.runtime.workers[f"{flow}/exchange"].node.follower  # type: ignore[attr-defined]  # exchange-out's own
+                await self._until(lambda: follower._seen_until, ask)
             case "rest":
                 await self._engine.runtime.drained()
             case "room":
