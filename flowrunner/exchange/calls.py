@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
-from flowrunner.exchange.adapter import Ticket, Told
+from flowrunner.errors import NotConnected
+from flowrunner.exchange.adapter import Meaning, Outcome, Ticket, Told
 from flowrunner.exchange.offset import date_of, offset_between
 from flowrunner.fields import is_number
-from flowrunner.httpclient import Answer, HttpClient
+from flowrunner.httpclient import Answer, HttpClient, NoAnswer
 from flowrunner.logs import Secrets
 from flowrunner.message import JSON, Instant
 
@@ -71,6 +72,33 @@ class Calls:
         if date is not None:
             self.offset_ns = offset_between(date, sent, self._now())
         return answer
+
+    async def question(self, path: str) -> Answer:
+        """The answer to a question that changes nothing; NotConnected where there is none now."""
+        try:
+            answer = await self.ask("GET", path)
+        except NoAnswer as error:
+            raise NotConnected(str(error)) from error
+        if answer.status >= 500 or answer.status == 429:
+            raise NotConnected(f"{self.url}: {self.words(answer)}")
+        return answer
+
+    async def order(
+        self, method: str, path: str, content: bytes, still: Callable[[], str], is_success: Callable[[int], bool]
+    ) -> Answer | Outcome:
+        """Send an order, once: the answer where its status is a success, else what became of the order."""
+        try:
+            answer = await self.ask(method, path, content, fresh=True, still=still)
+        except NotConnected as error:
+            return Outcome(meaning="not-sent", reason=str(error))
+        except NoAnswer as error:
+            return Outcome(meaning="unknown", reason=str(error))
+        if is_success(answer.status):
+            return answer
+        if answer.status == 429:
+            return Outcome(meaning="throttled", reason=self.words(answer))
+        meaning: Meaning = "rejected" if answer.status in REFUSED else "unknown"
+        return Outcome(meaning=meaning, reason=self.words(answer), answer={"status": answer.status})
 
     def said(self, answer: Answer) -> JSON:
         """The JSON of an answer; None where it is none."""

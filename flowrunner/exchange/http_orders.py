@@ -8,7 +8,7 @@ import msgspec
 
 from flowrunner.errors import NotConnected
 from flowrunner.exchange.adapter import Found, Outcome, Ticket, Told
-from flowrunner.exchange.calls import REFUSED, Calls, unsendable
+from flowrunner.exchange.calls import Calls, unsendable
 from flowrunner.exchange.http_interface import (
     FindOrder,
     HttpInterface,
@@ -63,13 +63,10 @@ class HttpOrders:
             path, content = self._written(ticket)
         except (Unfillable, ValueError) as error:
             return Outcome(meaning="rejected", reason=str(error))
-        try:
-            answer = await self._calls.ask(self._settings.method, path, content, fresh=True, still=still)
-        except NotConnected as error:
-            return Outcome(meaning="not-sent", reason=str(error))
-        except NoAnswer as error:
-            return Outcome(meaning="unknown", reason=str(error))
-        return self._outcome(answer)
+        answer = await self._calls.order(
+            self._settings.method, path, content, still, lambda status: 200 <= status < 300
+        )
+        return answer if isinstance(answer, Outcome) else self._outcome(answer)
 
     def _written(self, ticket: Ticket) -> tuple[str, bytes]:
         """ValueError with a sentence for what no request can carry."""
@@ -79,14 +76,8 @@ class HttpOrders:
         return filled_path(self._settings.path, known), msgspec.json.encode(filled_body(self._settings.body, known))
 
     def _outcome(self, answer: Answer) -> Outcome:
-        words = self._calls.words(answer)
-        if answer.status == 429:
-            return Outcome(meaning="throttled", reason=words)
-        if answer.status in REFUSED:
-            return Outcome(meaning="rejected", reason=words, answer={"status": answer.status})
-        if not 200 <= answer.status < 300:
-            return Outcome(meaning="unknown", reason=words, answer={"status": answer.status})
-        said, settings = self._calls.said(answer), self._settings
+        """What an answer of success says."""
+        words, said, settings = self._calls.words(answer), self._calls.said(answer), self._settings
         status = _word(said, settings.status)
         if status is not None and status in settings.rejected:
             return Outcome(meaning="rejected", reason=words, answer={"status": self._calls.mask(status)})
@@ -105,7 +96,7 @@ class HttpOrders:
         if find is None:
             return _unclear("no way to ask this exchange for an order is written in the flow ('find')")
         try:
-            answer = await self._ask_for(ticket, find)
+            answer = await self._calls.ask("GET", self._question(ticket, find))
         except (NotConnected, NoAnswer, Unfillable) as error:
             return _unclear(str(error))
         if answer.status == find.missing:
@@ -124,21 +115,17 @@ class HttpOrders:
         if find is None:
             return None
         try:
-            answer = await self._ask_for(ticket, find)
-        except NoAnswer as error:
-            raise NotConnected(str(error)) from error
+            path = self._question(ticket, find)
         except Unfillable:  # never of an order that was placed: it needs no more than that did
             return None
-        if answer.status >= 500 or answer.status == 429:
-            raise NotConnected(f"{self._calls.url}: {self._calls.words(answer)}")
-        told = self._told(answer, ticket, find)
+        told = self._told(await self._calls.question(path), ticket, find)
         if isinstance(told, str) or told.exchange_id != exchange_id:
             return None
         self._found_any = True
         return told
 
-    async def _ask_for(self, ticket: Ticket, find: FindOrder) -> Answer:
-        return await self._calls.ask("GET", filled_path(find.path, values(ticket, self._settings.words)))
+    def _question(self, ticket: Ticket, find: FindOrder) -> str:
+        return filled_path(find.path, values(ticket, self._settings.words))
 
     def _told(self, answer: Answer, ticket: Ticket, find: FindOrder) -> Told | str:
         """What the answer says of the order, or why nothing follows from it."""

@@ -9,7 +9,7 @@ import msgspec
 
 from flowrunner.errors import NotConnected
 from flowrunner.exchange.adapter import Found, Outcome, Ticket, Told
-from flowrunner.exchange.calls import REFUSED, Calls, order_id, same, unsendable
+from flowrunner.exchange.calls import Calls, order_id, same, unsendable
 from flowrunner.exchange.fills import traded
 from flowrunner.exchange.likeness import ENDS, REJECTED, Unreadable, rows, search
 from flowrunner.exchange.news import News
@@ -87,26 +87,18 @@ class Phoenyra:
         if ticket.limit_price_eur_mwh is not None:
             body["limit_price_eur_mwh"] = ticket.limit_price_eur_mwh
         sent = self._now()
-        try:
-            answer = await self._calls.ask("POST", "/orders", msgspec.json.encode(body), fresh=True, still=still)
-        except NotConnected as error:
-            return Outcome(meaning="not-sent", reason=str(error))
-        except NoAnswer as error:
-            return Outcome(meaning="unknown", reason=str(error))
+        content = msgspec.json.encode(body)
+        answer = await self._calls.order("POST", "/orders", content, still, lambda status: status == 200)
+        if isinstance(answer, Outcome):
+            return answer
         outcome = self._outcome(answer, ticket)
         if outcome.meaning == "accepted":
             self._taken.note(outcome.exchange_id, sent)
         return outcome
 
     def _outcome(self, answer: Answer, ticket: Ticket) -> Outcome:
-        words = self._calls.words(answer)
-        if answer.status == 429:
-            return Outcome(meaning="throttled", reason=words)
-        if answer.status in REFUSED:
-            return Outcome(meaning="rejected", reason=words, answer={"status": answer.status})
-        if answer.status != 200:
-            return Outcome(meaning="unknown", reason=words, answer={"status": answer.status})
-        said = self._calls.said(answer)
+        """What an answer of success says."""
+        words, said = self._calls.words(answer), self._calls.said(answer)
         named = self._calls.order_id(said.get("order_id")) if isinstance(said, dict) else ""
         if not isinstance(said, dict) or said.get("status") != "ACCEPTED" or not named:
             return Outcome(meaning="unknown", reason=f"the answer is not understood: {words}")
@@ -165,7 +157,7 @@ class Phoenyra:
         return Found(meaning=found.meaning, reason=self._calls.mask(found.reason), told=told)
 
     async def look(self, ticket: Ticket, exchange_id: str) -> Told | None:
-        answer = await self._repeatable(f"/orders/{quote(exchange_id, safe='')}" if self.can_query else "/trades")
+        answer = await self._calls.question(f"/orders/{quote(exchange_id, safe='')}" if self.can_query else "/trades")
         said = self._calls.said(answer) if answer.status == 200 else None
         if self.can_query:
             told = self._calls.kept(_told(said)) if not _other_order(said, ticket) else None
@@ -176,18 +168,8 @@ class Phoenyra:
             return None
 
     async def greet(self) -> bool:
-        await self._repeatable("/orders")
+        await self._calls.question("/orders")
         return True
-
-    async def _repeatable(self, path: str) -> Answer:
-        """The answer to a question that changes nothing; NotConnected where there is none now."""
-        try:
-            answer = await self._calls.ask("GET", path)
-        except NoAnswer as error:
-            raise NotConnected(str(error)) from error
-        if answer.status >= 500 or answer.status == 429:
-            raise NotConnected(f"{self._calls.url}: {self._calls.words(answer)}")
-        return answer
 
     def listen(self) -> AsyncGenerator[Told, None]:
         return self._news.listen()

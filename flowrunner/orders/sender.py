@@ -61,13 +61,14 @@ class Sender:
         except WrongStep:  # somebody was faster
             return None
         outcome, held = await self._place(begun)
-        if outcome.meaning in ("accepted", "rejected", "unknown"):
-            return await self._settle(begun, outcome)
+        meaning = outcome.meaning
+        if meaning == "accepted" or meaning == "rejected" or meaning == "unknown":
+            return await self._settle(begun, meaning, outcome)
         reason = order.reason if held else outcome.reason  # what is in the way is said when it ends
         await self._line.keep(id, "intent", reason=reason, detail={"meaning": outcome.meaning})
         if not held:
             now = self._line.around.now()
-            await self._pause(self._known(id), MINUTE - now % MINUTE if outcome.meaning == "throttled" else AGAIN)
+            await self._pause(self._known(id), MINUTE - now % MINUTE if meaning == "throttled" else AGAIN)
         return None
 
     async def _pause(self, order: Order, wait: int) -> None:
@@ -117,10 +118,7 @@ class Sender:
         self._line.compare_clocks()
         return outcome, held
 
-    async def _settle(self, order: Order, outcome: Outcome) -> Order:
-        state: State = "accepted" if outcome.meaning == "accepted" else "unknown"
-        if outcome.meaning == "rejected":
-            state = "rejected"
+    async def _settle(self, order: Order, state: State, outcome: Outcome) -> Order:
         order = await self._line.keep(
             order.id, state, exchange_id=outcome.exchange_id, reason=outcome.reason, detail=outcome.answer
         )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flowrunner.exchange.simulator import AcceptedOrder, Character
+from flowrunner.orders import Order
 from flowrunner.store import Store
 from flowrunner.testing import Rig
 from flowrunner.units import SECOND, iso
@@ -47,6 +48,17 @@ async def looks(at: Served, flow: Trading, count: int = 3) -> None:
     """Until the list was asked for so many times more."""
     armed = at.exchange.faults.arm("delay", on="order-list", times=count, seconds=0)
     await flow.until(lambda: armed.times == 0, f"{count} looks")
+
+
+async def lose_an_order(at: Served, store: Store) -> Order:
+    """One that the exchange took, of whose answer nothing came, and that is still unknown when its program ends."""
+    at.exchange.faults.arm("answer-lost", times=1)
+    at.exchange.faults.arm("error-before", on="order-list")
+    async with trading(at, store=store) as flow:
+        await flow.wish()
+        order = await flow.until_order("unknown")
+    at.exchange.faults.clear()
+    return order
 
 
 # ---- it is there ------------------------------------------------------------------------------------------
@@ -123,12 +135,7 @@ async def test_the_exchange_is_away_during_the_search_and_comes_back() -> None:
 async def test_the_search_goes_on_after_a_restart_whatever_the_flow_is_called(name: str) -> None:
     store = Store.open(None, inline=True)
     async with served() as at:
-        at.exchange.faults.arm("answer-lost", times=1)
-        at.exchange.faults.arm("error-before", on="order-list")
-        async with trading(at, store=store) as flow:
-            await flow.wish()
-            await flow.until_order("unknown")
-        at.exchange.faults.clear()
+        await lose_an_order(at, store)
         again = FLOW.replace("flow: site", f"flow: {name}")
         async with trading(at, text=again, store=store, start="2026-03-02T12:20:00Z") as flow:
             found = await flow.until_order("accepted")
@@ -147,11 +154,7 @@ async def test_what_was_sent_to_another_exchange_is_not_looked_for_here() -> Non
     """It is not on this one's list, and would be taken for one that never arrived."""
     store = Store.open(None, inline=True)
     async with served() as there, served() as here:
-        there.exchange.faults.arm("answer-lost", times=1)
-        there.exchange.faults.arm("error-before", on="order-list")
-        async with trading(there, store=store) as flow:
-            await flow.wish()
-            assert (await flow.until_order("unknown")).venue == there.server.url
+        assert (await lose_an_order(there, store)).venue == there.server.url
         async with trading(here, store=store, start="2026-03-02T12:20:00Z", speed=60) as flow:
             await flow.until(lambda: "unclear" in [code for code, _ in flow.errors()])
             (text,) = [reason for code, reason in flow.errors() if code == "unclear"]
@@ -256,12 +259,7 @@ async def test_a_full_list_that_reaches_back_all_the_time_is_enough() -> None:
 async def test_in_paper_mode_nobody_is_asked_and_the_market_stays_blocked() -> None:
     store = Store.open(None, inline=True)
     async with served() as at:
-        at.exchange.faults.arm("answer-lost", times=1)
-        at.exchange.faults.arm("error-before", on="order-list")
-        async with trading(at, store=store) as flow:
-            await flow.wish()
-            await flow.until_order("unknown")
-        at.exchange.faults.clear()
+        await lose_an_order(at, store)
         asked = at.exchange.faults.arm("error-before", on="any", times=1)
         paper = FLOW.partition("  mirror:")[0].replace("mode: live", "mode: paper")
         async with trading(at, text=paper, store=store, start="2026-03-02T12:20:00Z", speed=600) as flow:

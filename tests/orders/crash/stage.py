@@ -15,6 +15,7 @@ from flowrunner.message import Instant
 from flowrunner.orders import Switch
 from flowrunner.units import SECOND, parse_instant
 from tests.exchange.simulated import Served, served
+from tests.orders import venue
 from tests.orders.crash.findings import AT_EXCHANGE, findings, unknown
 from tests.orders.crash.nursery import Gone, Nursery, Victim
 from tests.orders.crash.told import Plan
@@ -26,29 +27,9 @@ TOO_LATE = parse_instant("2026-03-02T12:15:06Z")
 """What is not at the exchange by now cannot come any more."""
 CLEAR = (*AT_EXCHANGE, "rejected", "expired")
 ENDED = (*CLEAR, "unknown")
-FLOW = """
-flow: NAME
-market: {name: AT, slot: 15min, gate_closure: 5min}
-nodes:
-  hand: {type: manual-in, fields: {soc_percent: {}, price_eur_mwh: {}}}
-  buy:
-    type: rule
-    from: hand
-    when: soc_percent < 50
-    then: {side: BUY, quantity_mwh: 1.0, limit_price_eur_mwh: price_eur_mwh}
-  sell:
-    type: rule
-    from: hand
-    when: soc_percent > 50
-    then: {side: SELL, quantity_mwh: 1.0, limit_price_eur_mwh: price_eur_mwh}
-  guard:
-    type: risk-guard
-    from: [buy, sell]
-    manual: allow
-    price: {min: -500, max: 4000}
-    max_quantity_mwh: 5
-    energy: {capacity_mwh: 1000}
-    max_age: {hand: 10min}
+FLOW = (
+    venue.FLOW.partition("  exchange:")[0].replace("flow: site", "flow: NAME")
+    + """\
   exchange:
     type: KIND
     from: guard
@@ -60,6 +41,7 @@ nodes:
     client_order_ids: WITH_IDS
   log: {type: log, from: [exchange.error, guard.error, guard.blocked, exchange]}
 """
+)
 
 
 class Stage:
