@@ -239,6 +239,9 @@ class Node:
     - ``on_timer(name, key, ctx) -> Output``.
     - ``migrate(old, version)``: an older version's state value → this version's.
     - ``handle(request, ctx)``: a node that claims routes answers here.
+    - ``stand_in(peer)``: meet this one in place of the peer that the options name; called before ``open``.
+    - ``say(value, ctx) -> Message``: what it sends on when it hears ``value``: for tests that speak for it. Without it,
+      a message with that payload. Reject when it would refuse the value.
     """
 
     type: ClassVar[str] = ""
@@ -262,6 +265,9 @@ class Node:
     """Whether it sends orders that count."""
     simulated: bool = False
     """Whether the flow meets a simulated world and nothing else; set before ``check()``."""
+    peer: Literal["", "exchange", "prices"] = ""
+    """What stands at its other end, where a test or a replay can put something in that place (``stand_in``): an
+    `exchange.Adapter`, a `market.Feed`."""
 
     options: Any  # each type narrows it to its own Options
 

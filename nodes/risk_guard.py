@@ -128,7 +128,7 @@ class RiskGuard(Node):
 
     async def open(self, ctx: Context) -> None:
         self.soc = self.options.soc_field or SOC
-        live = any(getattr(reader.options, "mode", None) == "live" for reader in ctx.readers("out"))
+        live = any(reader.live for reader in ctx.readers("out"))
         self.mode: Mode = "live" if live else "paper"
         verdicts = (*self.options.stop_while, *self.options.limit_while)
         self.max_age: dict[str, Duration] = {}
