@@ -45,6 +45,11 @@ saw of a later time holds nothing back any more.
 RESOLVE = "orders resolve"
 DECISIONS = ("accepted", "rejected", "filled", "unfilled")
 
+TEST_EPILOG = """\
+Tests stand under tests: in a flow file, or in a file of their own beside it: those of bess.yaml in bess.test.yaml.
+Of the environment only what a test gives under env: counts. Exit codes: 0 all passed, 1 one has failed, 78 a file has
+problems.
+"""
 RUN_EPILOG = """\
 All that it says goes to standard error: in a terminal a live table of the nodes with the lines of the log above it,
 else plain lines (so too with --plain or --log json, with TERM=dumb, and where NO_COLOR or CI is set).
@@ -122,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     nodes.add_argument("type", nargs="?", metavar="TYPE", help="describe this type: options, ports, defaults")
     nodes.add_argument("--nodes", type=Path, action="append", default=[], metavar="DIR", help="further node files")
 
+    _test_parser(commands)
     _orders_parser(commands)
     _person_parsers(commands)
     _simulate_parser(commands)
@@ -133,6 +139,21 @@ def _parser() -> argparse.ArgumentParser:
     schema.add_argument("--write", type=Path, metavar="DIR", help="write flow.schema.json and nodes/*.json there")
     schema.add_argument("--nodes", type=Path, action="append", default=[], metavar="DIR", help="further node files")
     return parser
+
+
+def _test_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    test = commands.add_parser(
+        "test", allow_abbrev=False, help="run the tests of flow files",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Run the tests of flow files in virtual time, without a network.", epilog=TEST_EPILOG,
+    )  # fmt: skip
+    add = test.add_argument
+    add("flow", nargs="*", type=Path, metavar="FLOW", help="a flow file, or a folder of them (default: flows, or here)")
+    add("-k", dest="name", default="", metavar="NAME", help="only tests whose name holds this text")
+    add("--junit", type=Path, metavar="FILE", help="write the outcome as JUnit XML")
+    add("--coverage", action="store_true", help="say which nodes, ports and clauses no test has reached")
+    add("--watch", action="store_true", help="run again when a file changes, until Ctrl-C")
+    add("--nodes", type=Path, action="append", default=[], metavar="DIR", help="further node files")
 
 
 def _orders_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

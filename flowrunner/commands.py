@@ -122,8 +122,13 @@ def _flows(paths: Sequence[Path]) -> Sequence[Path]:
 
 def _validate(options: argparse.Namespace) -> int:
     from flowrunner.engine import check_files
+    from flowrunner.trying import problems_of_tests, without_cases
 
-    checked = check_files(_flows(options.flow), _environment(options), _registry(options.nodes))
+    registry = _registry(options.nodes)
+    checked = check_files(without_cases(_flows(options.flow)), _environment(options), registry)
+    known = set(checked.problems)
+    checked.problems += [one for one in problems_of_tests(options.flow, registry) if one not in known]
+    sound = not any(one.severity == "error" for one in checked.problems)
     if options.format == "json":
         import msgspec
 
@@ -131,9 +136,9 @@ def _validate(options: argparse.Namespace) -> int:
     else:
         for problem in sorted(checked.problems, key=lambda one: one.severity != "error"):
             print(problem)
-        if checked.graph is not None:
+        if checked.graph is not None and sound:
             print(_summary(checked.graph))
-    return OK if checked.graph is not None else BAD_FLOW
+    return OK if sound else BAD_FLOW
 
 
 def _summary(graph: Graph) -> str:
@@ -292,8 +297,28 @@ def _resume_trading(options: argparse.Namespace) -> int:
     return OK
 
 
+def _test(options: argparse.Namespace) -> int:
+    import logging as quiet
+
+    from flowrunner import trying
+
+    quiet.getLogger("flowrunner").setLevel(quiet.CRITICAL + 1)  # what nodes log is in the trace where it matters
+
+    def run() -> int:
+        return trying.run_tests(
+            _flows(options.flow),
+            registry=lambda: _registry(options.nodes),
+            name=options.name,
+            junit_file=options.junit,
+            coverage=options.coverage,
+        )
+
+    return trying.watch(options.flow, run) if options.watch else run()
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
+    "test": _test,
     "validate": _validate,
     "nodes": _nodes,
     "schema": _schema,

@@ -14,6 +14,7 @@ from flowrunner import views
 from flowrunner.clock import Clock, LiveClock
 from flowrunner.connections import Connections
 from flowrunner.errors import BadFlow, Problem, Reject, UsageError
+from flowrunner.flowfile import CASES_SUFFIX
 from flowrunner.graph import Checked, Graph, GraphNode, check_flows
 from flowrunner.http import Request, Response, refusal
 from flowrunner.message import JSON
@@ -44,14 +45,19 @@ class Route(msgspec.Struct, frozen=True):
 
 
 def flow_files(paths: Iterable[Path]) -> list[Path]:
-    """Files as given, folders by their ``*.yaml`` and ``*.yml``. UsageError where there is nothing."""
+    """Files as given, folders by their ``*.yaml`` and ``*.yml``. UsageError where there is nothing, and for a file of
+    tests: it is no flow."""
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(one for one in path.iterdir() if one.suffix in (".yaml", ".yml"))
+            found = sorted(
+                one for one in path.iterdir() if one.suffix in (".yaml", ".yml") and not one.name.endswith(CASES_SUFFIX)
+            )
             if not found:
                 raise UsageError(f"{path} has no *.yaml file; name a flow file")
             files += found
+        elif path.name.endswith(CASES_SUFFIX):
+            raise UsageError(f"{path} has tests and no flow; `flowrunner test {path}` runs them")
         elif path.is_file():
             files.append(path)
         else:
@@ -63,9 +69,18 @@ def check_files(
     paths: Iterable[Path], environment: Mapping[str, str], registry: Registry, *, simulated: bool = False
 ) -> Checked:
     """Validate files: the same check for ``validate``, ``run``, reload, the API and editors."""
+    texts, problems = read_files(flow_files(paths))
+    checked = check_flows(texts, environment, registry, simulated=simulated)
+    if not problems:
+        return checked
+    return Checked(None, sorted([*problems, *checked.problems], key=lambda one: one.order))
+
+
+def read_files(files: Iterable[Path]) -> tuple[dict[str, str], list[Problem]]:
+    """Name (as shown) → text, and those that are no text. UsageError for one that cannot be read."""
     texts: dict[str, str] = {}
     problems: list[Problem] = []
-    for file in flow_files(paths):
+    for file in files:
         try:
             texts[str(file)] = file.read_bytes().decode("utf-8")
         except UnicodeDecodeError as error:
@@ -79,10 +94,7 @@ def check_files(
             )  # fmt: skip
         except OSError as error:
             raise UsageError(f"{file} cannot be read: {error.strerror}") from None
-    checked = check_flows(texts, environment, registry, simulated=simulated)
-    if not problems:
-        return checked
-    return Checked(None, sorted([*problems, *checked.problems], key=lambda one: one.order))
+    return texts, problems
 
 
 class Engine:

@@ -261,6 +261,8 @@ class Node:
     """Whether persons give it values by the API and the page."""
     needs_market: ClassVar[bool] = False
     """Whether it works only in a flow that names its ``market``."""
+    self_contained: bool = False
+    """Whether it meets nothing outside of the program. Sources and sinks that do are cut off in tests."""
     live: bool = False
     """Whether it sends orders that count."""
     simulated: bool = False
@@ -277,6 +279,10 @@ class Node:
 
     def check(self) -> Iterable[Fault]:
         """Options that contradict each other. Pure."""
+        return ()
+
+    def silent_ports(self) -> Iterable[str]:
+        """Ports by which nothing can ever leave with these options. Pure."""
         return ()
 
     def claims(self) -> Iterable[str]:

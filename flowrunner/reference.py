@@ -8,7 +8,7 @@ import textwrap
 from typing import Any
 
 from flowrunner.errors import UsageError, did_you_mean
-from flowrunner.flowfile import FlowFile
+from flowrunner.flowfile import CasesFile, FlowFile
 from flowrunner.node import NewField
 from flowrunner.registry import BrokenType, Envelope, NodeType, Registry, has_inbox
 from flowrunner.schema import describe as describe_schema
@@ -137,9 +137,14 @@ def flow_schema_text(registry: Registry) -> str:
     return _text(flow_schema(registry))
 
 
+def cases_schema_text() -> str:
+    """The editor's schema of a file of tests."""
+    return _text({"$schema": DRAFT, "title": "flowrunner tests"} | schema_of(CasesFile, editor=True))
+
+
 def schema_files(registry: Registry) -> dict[str, str]:
     """File name → text of everything under ``schemas/``."""
-    files = {"flow.schema.json": flow_schema_text(registry)}
+    files = {"flow.schema.json": flow_schema_text(registry), "tests.schema.json": cases_schema_text()}
     return files | {f"nodes/{name}.json": _text(node_schema(registry.get(name))) for name in registry.names}
 
 

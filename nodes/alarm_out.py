@@ -52,6 +52,7 @@ class AlarmOut(Node):
 
     options: Options
     ports = ()
+    self_contained = True
     default_queue = Queue(when_full="drop_oldest")
     lane: Lane[Raised] | None = None
     """Outlives a restart of the node: what could not be written is still in it."""

@@ -86,6 +86,7 @@ class ExchangeOut(Node):
             return
         self.side_effect = "at_most_once"
         self.peer = "exchange"
+        self.self_contained = not self.live
         if self.live:
             self.produce = self._news
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from flowrunner.body import KINDS, BodyField, example, faults
+from flowrunner.errors import Reject
 from flowrunner.fields import contradiction, room_for_key
 from flowrunner.http import (
     WRONG_KEYS_PER_SECOND,
@@ -85,6 +86,11 @@ class HttpIn(Node):
 
     options: Options
     inputs = "none"
+    self_contained = True
+
+    def __init__(self, id: str, options: NodeOptions) -> None:  # noqa: A002  (the field's own word)
+        super().__init__(id, options)
+        self.numbers = itertools.count(1)
 
     @property
     def method(self) -> str:
@@ -127,7 +133,6 @@ class HttpIn(Node):
         self.buckets = TokenBuckets(self.options.rate_limit)
         self.guesses = TokenBuckets(WRONG_KEYS_PER_SECOND)
         self.keys = set(ctx.state)
-        self.numbers = itertools.count(1)
         if self.options.reply_with is None:
             return
         self.expected = () if ctx.incoming.open else tuple(ctx.incoming.fields)
@@ -225,6 +230,11 @@ class HttpIn(Node):
             return message
         infos: dict[str, FieldInfo] = {name: message.as_info(unit=units.get(name)) for name in body}
         return msgspec.structs.replace(message, fields=infos)
+
+    def say(self, value: JSON, ctx: Context) -> Message:
+        if wrong := next(self._wrong(value), None):
+            raise Reject("value", wrong["message"])
+        return self._message(value, ctx)
 
     def _accepted(self, message: Message) -> Response:
         reply = self.options.reply or Reply(json={"status": "OK"})

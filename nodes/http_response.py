@@ -40,6 +40,7 @@ class HttpResponse(Node):
 
     options: Options
     ports = ()
+    self_contained = True
     side_effect = "at_most_once"
 
     def check(self) -> list[Fault]:

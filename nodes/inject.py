@@ -40,6 +40,7 @@ class Inject(Node):
 
     options: Options
     inputs = "none"
+    self_contained = True
 
     def check(self) -> list[Fault]:
         options = self.options

@@ -42,6 +42,7 @@ class Log(Node):
 
     options: Options
     ports = ()
+    self_contained = True
     default_queue = Queue(when_full="drop_oldest")
 
     async def open(self, ctx: Context) -> None:

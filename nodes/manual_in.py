@@ -35,6 +35,7 @@ class ManualIn(Node):
 
     options: Options
     inputs = "none"
+    self_contained = True
     manual = True
 
     def check(self) -> list[Fault]:
@@ -71,6 +72,9 @@ class ManualIn(Node):
         }
         payload = {name: value for name, value in values.items() if value is not None}
         return ctx.message(payload, position=f"entry:{now}", origin="manual", fields=infos)
+
+    def say(self, value: JSON, ctx: Context) -> Message:
+        return self.entry(value if isinstance(value, dict) else {"value": value}, ctx)
 
     def _wrong(self, name: str, value: JSON) -> str:
         limits = self.options.fields.get(name)

@@ -7,7 +7,8 @@ from zlib import crc32
 
 from msgspec import Meta
 
-from flowrunner.message import FieldInfo, Instant, Message
+from flowrunner.errors import Reject
+from flowrunner.message import JSON, FieldInfo, Instant, Message
 from flowrunner.modbus import Device, Poller, Register, contradictions
 from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
 from flowrunner.shape import Kind, Shape, known_units
@@ -108,6 +109,19 @@ class ModbusIn(Node):
             self._tell(ctx, {name: one.reason for name, one in readings.items() if one.quality == "bad"}, bool(payload))
             yield ctx.message(payload, position=position, at=now, fields=infos)
             due = await ctx.sleep_until_next(plan)
+
+    def say(self, value: JSON, ctx: Context) -> Message:
+        """``value``: what the registers hold, by field, as their types have it; one of ``na`` is no value, as null."""
+        if not isinstance(value, dict):
+            raise Reject("value", "it sends records: a map of its registers")
+        now, registers = ctx.now(), self.options.registers
+        good = {name: one for name, one in value.items() if one is not None and one not in registers[name].na}
+        infos = {
+            name: FieldInfo(at=now, received_at=now, source=self.id, quality="good" if name in good else "bad",
+                            unit=registers[name].unit)
+            for name in value
+        }  # fmt: skip
+        return ctx.message(good, position=f"said:{now}", at=now, fields=infos)
 
     def _tell(self, ctx: Context, bad: Mapping[str, str], any_value: bool) -> None:
         """A device of which nothing is known is as good as not there, and is shown so."""

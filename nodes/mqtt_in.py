@@ -9,8 +9,9 @@ from zlib import crc32
 import msgspec
 from msgspec import Meta
 
-from flowrunner.fields import Limits, contradiction, outside
-from flowrunner.message import FieldInfo, Message
+from flowrunner.errors import Reject
+from flowrunner.fields import Limits, contradiction, is_number, outside
+from flowrunner.message import JSON, FieldInfo, Message
 from flowrunner.mqtt.client import Packet
 from flowrunner.mqtt.options import BrokerOptions
 from flowrunner.mqtt.payload import BadPayload, parse_payload, read_sample
@@ -131,6 +132,26 @@ class MqttIn(Node):
             else:
                 yield self._field(packet, self.options.topics[name], ctx)
             packet.ack()
+
+    def say(self, value: JSON, ctx: Context) -> Message:
+        position = f"said:{ctx.now()}"
+        if self.options.topics is None:
+            return ctx.message(value, position=position)
+        if not isinstance(value, dict):
+            raise Reject("value", "it sends records: a map of the fields of its topics")
+        now, known = ctx.now(), {one.field: one for one in self.options.topics.values()}
+        for name, one in value.items():
+            if one is not None and not is_number(one):
+                raise Reject("not-believed", f"{name}: it must be a finite number")
+            if one is not None and (wrong := outside(one, known[name])):
+                raise Reject("not-believed", f"{name}: {wrong}")
+        infos = {
+            name: FieldInfo(at=now, received_at=now, source=self.id, quality="bad" if one is None else "good",
+                            unit=known[name].unit)
+            for name, one in value.items()
+        }  # fmt: skip
+        good = {name: one for name, one in value.items() if one is not None}
+        return ctx.message(good, position=position, fields=infos)
 
     def _whole(self, packet: Packet, ctx: Context) -> Message | None:
         try:

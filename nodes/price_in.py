@@ -15,7 +15,7 @@ from flowrunner.market.known import Known
 from flowrunner.market.price_file import place
 from flowrunner.market.sources import Awattar, EnergyCharts, Entsoe, Exchange, Question, WebSource
 from flowrunner.market.zones import eic
-from flowrunner.message import FieldInfo, Instant, Message
+from flowrunner.message import JSON, FieldInfo, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.schema import Secret
 from flowrunner.shape import Shape
@@ -216,11 +216,22 @@ class PriceIn(Node):
             if price is not None:
                 payload[name] = price.eur_mwh
             at = now if price is None or self.known.fetched is None else self.known.fetched
-            fields[name] = FieldInfo(
-                at=at, received_at=at, source=self.id, quality="bad" if price is None else "good", unit=UNIT,
-                valid_from=slot.start, valid_until=slot.end,
-            )  # fmt: skip
+            fields[name] = _info(self.id, at, slot, known=price is not None)
         return ctx.message(payload, position=position, at=now, fields=fields)
+
+    def say(self, value: JSON, ctx: Context) -> Message:
+        """``value``: a price for the slot of an order made now; or a record of the two fields, null: no price."""
+        assert ctx.market is not None  # noqa: S101  (needs_market)
+        now, own = ctx.now(), value if isinstance(value, dict) else {DELIVERY: value}
+        current = ctx.market.current(now)
+        slots = {DELIVERY: ctx.market.delivery(now) if self.options.for_ == "delivery" else current, NOW: current}
+        payload: dict[str, JSON] = {}
+        fields = {}
+        for name, price in own.items():
+            if price is not None:
+                payload[name] = price
+            fields[name] = _info(self.id, now, slots[name], known=price is not None)
+        return ctx.message(payload, position=f"said:{now}", at=now, fields=fields)
 
     def _tell_whether_covered(self, slot: Slot, ctx: Context) -> None:
         """Once, when a slot comes that no price is known for."""
@@ -260,6 +271,13 @@ class PriceIn(Node):
         kept = f"goes on with the prices that are kept, until {iso(end)}" if end else "there are no kept prices"
         reason = f"{self.options.source}: {why}; {kept}"
         ctx.connected(False, reason, code)
+
+
+def _info(source: str, at: Instant, slot: Slot, *, known: bool) -> FieldInfo:
+    return FieldInfo(
+        at=at, received_at=at, source=source, quality="good" if known else "bad", unit=UNIT, valid_from=slot.start,
+        valid_until=slot.end,
+    )  # fmt: skip
 
 
 async def _first(ctx: Context, until: Instant, back: int, task: asyncio.Task[None] | None) -> None:

@@ -38,6 +38,7 @@ class StoreOut(Node):
 
     options: Options
     ports = ()
+    self_contained = True
     default_queue = Queue(when_full="drop_oldest")
     lane: Lane[Row] | None = None
     """Outlives a restart of the node: what could not be written is still in it."""

@@ -92,6 +92,9 @@ class Threshold(Node):
                 faults.append(Fault(option, f"{value} is beyond {other[0]} {other[1]}: it would never be clear"))
         return faults
 
+    def silent_ports(self) -> list[str]:
+        return [name for name in ("above", "below") if getattr(self.options, name) is None]
+
     @property
     def verdict_field(self) -> str:
         return self.id.replace("-", "_")

@@ -32,6 +32,13 @@ def _refused(method: str) -> Callable[..., NoReturn]:
     return refuse
 
 
+class _Handle(asyncio.TimerHandle):
+    """A timer of this loop, which may be put off."""
+
+    __slots__ = ("postponed",)
+    postponed: tuple[int, int] | None
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """The stdlib loop, except that time stands still while anything can run, and then jumps to the next timer.
 
@@ -46,10 +53,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, start: Instant) -> None:
         self.now = start
         self._start = start
-        self._timers: TimerQueue[asyncio.TimerHandle] = TimerQueue()
+        self._timers: TimerQueue[_Handle] = TimerQueue()
         self._foreign = 0
         self._made = 0
         self._quiet: list[asyncio.Future[None]] = []
+        self._reached: tuple[Instant, asyncio.Future[None]] | None = None
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         threads = concurrent.futures.ThreadPoolExecutor()
         self._threads: concurrent.futures.Executor = threads
@@ -90,13 +98,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         callback: Callable[[Unpack[Ts]], object],
         *args: *Ts,
         context: Context | None = None,
-    ) -> asyncio.TimerHandle:
+    ) -> _Handle:
         """As ``call_at``, with the exact instant in nanoseconds since the epoch."""
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
-        handle = asyncio.TimerHandle((instant - self._start) / SECOND, callback, args, self, context)
+        handle = _Handle((instant - self._start) / SECOND, callback, args, self, context)
+        handle.postponed = None
         self._timers.push(instant, handle)
         return handle
+
+    def postpone(self, handle: _Handle, instant: Instant) -> None:
+        """Call what waits at ``instant`` instead, which is later, after all that is set for it by now."""
+        self._timers.postpone(handle, instant)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         self._timers.entry_cancelled()
@@ -111,6 +124,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._quiet.clear()
             return False
         if idle and not self._foreign:
+            if self._reached is not None and (first is None or first >= self._reached[0]):
+                (self.now, waiter), self._reached = self._reached, None
+                if not waiter.done():
+                    waiter.set_result(None)
+                return False
             if first is None:
                 raise VirtualDeadlock(self._why_stuck())
             self.now = max(self.now, first)
@@ -123,6 +141,25 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         waiter = self.create_future()
         self._quiet.append(waiter)
         await waiter
+
+    async def reach(self, instant: Instant) -> None:
+        """Let all run that is due before ``instant``, then let it be ``instant``: who waits here comes before the timers
+        of that instant. For the one who plays the world outside. Where nothing is due before, it costs no turn."""
+        if instant <= self.now:
+            return
+        first = self._timers.first()
+        if not self._ready and not self._foreign and (first is None or first >= instant):
+            self.now = instant
+            return
+        if self._reached is not None:
+            raise RuntimeError("one at a time: somebody waits for an instant already")
+        waiter = self.create_future()
+        self._reached = (instant, waiter)
+        try:
+            await waiter
+        finally:
+            if self._reached is not None and self._reached[1] is waiter:
+                self._reached = None
 
     # ---- work in threads --------------------------------------------------------------------------------
 

@@ -10,6 +10,9 @@ _PURGE_FROM = 64
 
 
 class _Cancellable(Protocol):
+    postponed: tuple[int, int] | None
+    """Its new place in the queue; None unless somebody has postponed it."""
+
     def cancelled(self) -> bool: ...
 
 
@@ -33,26 +36,43 @@ class TimerQueue(Generic[T]):
         self._entered += 1
         heapq.heappush(self._heap, (instant, self._entered, entry))
 
+    def postpone(self, entry: T, instant: int) -> None:
+        """Move an entry that is in the queue to a later instant, behind all that are there by then. Costs nothing
+        until its old one is reached: what is put off with every message does not fill the queue."""
+        self._entered += 1
+        entry.postponed = (instant, self._entered)
+
     def first(self) -> int | None:
         """The instant of the next live entry; None when nothing waits."""
-        while self._heap and self._heap[0][2].cancelled():
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        heap = self._heap
+        while heap:
+            entry = heap[0][2]
+            if entry.cancelled():
+                heapq.heappop(heap)
+            elif entry.postponed is not None:
+                place, entry.postponed = entry.postponed, None
+                heapq.heapreplace(heap, (*place, entry))
+            else:
+                return heap[0][0]
+        return None
 
     def take_due(self, now: int) -> list[T]:
         """Remove and return all live entries with an instant up to ``now``, in order."""
         due: list[T] = []
-        while self._heap and self._heap[0][0] <= now:
-            entry = heapq.heappop(self._heap)[2]
-            if not entry.cancelled():
-                due.append(entry)
+        while self._heap and self._heap[0][0] <= now and (first := self.first()) is not None and first <= now:
+            due.append(heapq.heappop(self._heap)[2])
         return due
 
     def take_all(self) -> list[T]:
         """Remove and return all live entries, in order."""
-        live = [item[2] for item in sorted(self._heap, key=lambda item: item[:2]) if not item[2].cancelled()]
+        live = sorted(
+            ((item[2].postponed or item[:2], item[2]) for item in self._heap if not item[2].cancelled()),
+            key=lambda item: item[0],
+        )
         self.clear()
-        return live
+        for _, entry in live:
+            entry.postponed = None
+        return [entry for _, entry in live]
 
     def entry_cancelled(self) -> None:
         """To be told of every cancel, so that the queue stays small; the entry says itself that it is cancelled."""

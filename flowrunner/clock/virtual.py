@@ -38,5 +38,7 @@ class VirtualClock(Clock):
 
     def call_at(self, instant: Instant, call: Callable[[], None]) -> Timer:
         timer = Timer(instant, call)
-        timer.release = self._loop.call_at_instant(instant, timer.fire, context=timer.context).cancel
+        handle = self._loop.call_at_instant(instant, timer.fire, context=timer.context)
+        timer.release = handle.cancel
+        timer.move = lambda later: self._loop.postpone(handle, later)
         return timer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from flowrunner.expression.compile import Function, function_of
 from flowrunner.expression.errors import EvaluationError, Unusable
@@ -39,6 +39,17 @@ class Program:
         if result is True or result is False:
             return result
         raise EvaluationError(f"{self.expression.text} is {PLAIN[kind_of(result)]}, not a condition")
+
+    def watched(self, see: Callable[[Trace, Scope], None]) -> Program:
+        """The same program, which tells of every evaluation why it came out so."""
+        twin = Program(self.expression, self._variables, self._kinds)
+
+        def evaluate(scope: Scope) -> Scalar:
+            see(self.explain(scope), scope)
+            return self.evaluate(scope)
+
+        twin.evaluate = evaluate
+        return twin
 
     def explain(self, scope: Scope) -> Trace:
         """The result with its clauses. Never raises what ``evaluate`` raises: it becomes ``error``."""

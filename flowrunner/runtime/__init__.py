@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 from flowrunner.clock import Clock
+from flowrunner.clock.io_time import later
 from flowrunner.connections import Connections
+from flowrunner.expression import Program
 from flowrunner.graph import Graph, GraphNode
 from flowrunner.http import refusal
 from flowrunner.logs import Secrets
@@ -62,6 +64,10 @@ class Runtime:
         self.mask = Secrets(graph.secrets).mask
         self.sliced = sliced
         self.stubs = frozenset(stubs)
+        self.on_condition: Callable[[str, Program], Program] | None = None
+        """Asked for every expression that a node (its address) compiles: tests look on."""
+        self.volatile = False
+        """Nothing outlives the run: state is not committed, and what was rejected is counted and not kept."""
         self.inboxes: dict[str, Inbox] = {}
         """By address; an inbox outlives the node that reads it."""
         self.workers: dict[str, Worker] = {}
@@ -115,7 +121,7 @@ class Runtime:
             return
         self.defect(worker, asyncio.CancelledError() if task.cancelled() else task.exception())
         worker.counters.restarts += 1
-        asyncio.get_running_loop().call_later(DEFECT_PAUSE_S, self._spawn, worker, tasks)
+        later(DEFECT_PAUSE_S, self._spawn, worker, tasks)
 
     # ---- what workers ask of their host ----------------------------------------------------------------------------
 
@@ -127,7 +133,7 @@ class Runtime:
         handle = ((message.meta or {}) if message is not None else {}).get("reply")
         if handle is not None:  # somebody waits for what will not come
             self.replies.answer(str(handle), refusal(422, code, f"{worker.spec.id}: {reason}"))
-        if message is None:  # a timer's
+        if message is None or self.volatile:  # the former: a timer's
             return
         try:
             self.store.add_dead_letter(dead_letter(worker.spec, self.now(), code, reason, message))
@@ -154,9 +160,11 @@ class Runtime:
 
     def state_changed(self, state: NodeState) -> None:
         """Group commit: the first change of any node starts the clock."""
+        if self.volatile:
+            return
         self._changed[state] = None
         if self._commit is None:
-            self._commit = asyncio.get_running_loop().call_later(COMMIT_DELAY_S, self.commit)
+            self._commit = later(COMMIT_DELAY_S, self.commit)
 
     def commit(self) -> None:
         """Hand every changed state to the store now. What it does not take is offered again."""

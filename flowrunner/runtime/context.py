@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
 from flowrunner.clock import Timer
+from flowrunner.clock.io_time import loop_seconds
 from flowrunner.errors import FlowrunnerError, Reject
 from flowrunner.expression import Program, RecordScope, compile_expression, parse
 from flowrunner.graph import ERROR_PORT
@@ -42,6 +42,7 @@ class NodeContext:
         self.flow = spec.flow
         self.address = spec.address
         self.input = ""
+        self.now: Callable[[], Instant] = runtime.clock.now
         self.zone: ZoneInfo = spec.zone
         self.vars: Mapping[str, JSON] = spec.vars
         self.market = spec.market
@@ -50,11 +51,12 @@ class NodeContext:
         self.incoming: Shape = spec.incoming
         self.inputs = frozenset(wire.name for wire in spec.wires)
         self.feeds = spec.feeds
-        self.log = NodeLog(spec.address, asyncio.get_running_loop().time)
+        self.log = NodeLog(spec.address, loop_seconds())
         self._runtime = runtime
         self._worker = worker
         self._timers: dict[tuple[str, str], Timer] = {}
         self._lost = ""  # the code of the outage that was told
+        self._use = self._use_from = self._use_until = 0
         self.state = NodeState(runtime.store, spec.flow, spec.node, runtime.state_changed, self._state_trouble)
         worker.ctx = self
 
@@ -64,12 +66,16 @@ class NodeContext:
 
     # ---- time ------------------------------------------------------------------------------------------------
 
-    def now(self) -> Instant:
-        return self._runtime.clock.now()
-
     def use(self, now: Instant) -> Instant | None:
         """The instant that a decision made ``now`` is about: the next delivery, in a flow with a market."""
-        return None if self.market is None else self.market.delivery(now).start
+        market = self.market
+        if market is None:
+            return None
+        if not self._use_from <= now < self._use_until:  # asked for every record, and the same until the gate closes
+            self._use = market.delivery(now).start
+            self._use_until = self._use - market.gate_closure_ns
+            self._use_from = self._use_until - market.slot_ns
+        return self._use
 
     def trouble(self, info: FieldInfo) -> str:
         now = self.now()
@@ -115,18 +121,22 @@ class NodeContext:
     def timer(self, name: str, key: str, at: Instant) -> None:
         if self._worker.on_timer is None:
             raise FlowrunnerError(f"{self.address} sets a timer but has no on_timer")
+        slot = (name, key)
+        before = self._timers.get(slot)
+        if before is not None and before.when <= at:
+            before.postpone(at)
+            return
         self.cancel_timer(name, key)
         if self._worker.closing:
             return
-        slot = (name, key)
 
         def fire() -> None:
             self._timers.pop(slot, None)
             # for the root of what comes of it, as if the clock had never been set back: no instant comes again
-            self._worker.due.append((name, key, self.set_back + min(at, self.now())))
+            self._worker.due.append((name, key, self.set_back + min(timer.when, self.now())))
             self._worker.nudge(0)
 
-        self._timers[slot] = self._runtime.clock.call_at(at, fire)
+        timer = self._timers[slot] = self._runtime.clock.call_at(at, fire)
 
     def cancel_timer(self, name: str, key: str) -> None:
         timer = self._timers.pop((name, key), None)
@@ -207,7 +217,7 @@ class NodeContext:
     def _send_error(self, code: str, reason: str, message: Message | None) -> bool:
         """The record of an error, by the error port: whether somebody there took it."""
         out, counters, now = self._worker.out, self._worker.counters, self.now()
-        if not out.readers[ERROR_PORT]:
+        if not out.readers[ERROR_PORT] and out.tap is None:
             return False
         about = shown(message.payload) if message is not None else None
         payload = {"node": self.id, "code": code, "reason": reason, "message": about}
@@ -258,7 +268,9 @@ class NodeContext:
         return self._runtime.connections.get(self.address, key, make)
 
     def condition(self, text: str) -> Program:
-        return compile_expression(parse(text), self.vars)
+        program = compile_expression(parse(text), self.vars)
+        look = self._runtime.on_condition
+        return program if look is None else look(self.address, program)
 
     def expect_reply(self) -> tuple[str, Awaitable[Response]]:
         return self._runtime.replies.expect(self.address)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
 
+from flowrunner.clock.io_time import breathe, stopwatch
 from flowrunner.errors import Reject
 from flowrunner.graph import GraphNode
 from flowrunner.message import Message, Path, Root
@@ -161,7 +161,7 @@ class Outlet:
         if self.pending:
             await self._wait_for_room()
         self._sent += 1
-        if self._sent >= BATCH or (self._host.sliced and time.perf_counter() - self._breath > SLICE_S):
+        if self._sent >= BATCH or (self._host.sliced and stopwatch() - self._breath > SLICE_S):
             await self.breathe()
 
     async def _wait_for_room(self) -> None:
@@ -171,8 +171,8 @@ class Outlet:
 
     async def breathe(self) -> None:
         """Let others run: a source that never waits must not hold the loop."""
-        await asyncio.sleep(0)
-        self._sent, self._breath = 0, time.perf_counter()
+        await breathe()
+        self._sent, self._breath = 0, stopwatch()
 
     def offer(self, port: str, message: Message) -> bool:
         """For sources that cannot wait: all readers take it now, or none."""

@@ -7,6 +7,7 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
+from flowrunner.clock.io_time import pause
 from flowrunner.errors import Fatal, NotConnected
 from flowrunner.units import SECOND
 
@@ -130,7 +131,7 @@ class Supervisor:
             worker.ctx.log.error("it failed and is restarted: %s", _said(error), exc_info=error)
         counters.restarts += 1
         await self.close()
-        await asyncio.sleep(self._delay())
+        await pause(self._delay())
 
     def _delay(self) -> float:
         """Seconds: doubled from ``retry.first`` to ``retry.max``, less up to a fifth at random."""

@@ -11,9 +11,9 @@ import inspect
 import math
 from collections import deque
 from collections.abc import Callable
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
+from flowrunner.clock.io_time import breathe, pause, stopwatch
 from flowrunner.errors import Fatal, NotConnected, Reject, Retry
 from flowrunner.graph import GraphNode
 from flowrunner.message import Message, Root
@@ -101,7 +101,7 @@ class Worker:
 
     def run_plain(self, depth: int) -> None:
         """Process what waits, up to a batch; the worker's own task goes on with the rest."""
-        began = perf_counter()
+        began = stopwatch()
         out, inbox, host, ctx = self.out, self.inbox, self.host, self.ctx
         sliced, until = host.sliced, began + SLICE_S
         self.busy = True
@@ -135,13 +135,13 @@ class Worker:
                         entry[2].done()
                     if self.life.failures:
                         self.life.recovered()
-                if sliced and perf_counter() > until:
+                if sliced and stopwatch() > until:
                     break
         finally:
             self.busy = False
             self.message = None
             self.counters.received += received
-            self.counters.process_seconds += perf_counter() - began
+            self.counters.process_seconds += stopwatch() - began
             if out.batch:
                 out.hand_on()
             elif received:
@@ -223,7 +223,7 @@ class Worker:
                     await self._run_async()
             self.host.rested()
             if self._must_go_on:
-                await asyncio.sleep(0)
+                await breathe()
             else:
                 await self.wake.wait()
             self.wake.clear()
@@ -232,7 +232,7 @@ class Worker:
         """What is in front waits: for its time, for the peer, or for the end."""
         if isinstance(trouble, Retry):
             shortest, longest = RETRY_S
-            await asyncio.sleep(shortest if math.isnan(trouble.after) else min(max(trouble.after, shortest), longest))
+            await pause(shortest if math.isnan(trouble.after) else min(max(trouble.after, shortest), longest))
         elif isinstance(trouble, NotConnected):
             await self.life.reopen(trouble, self._trouble_of)
             await self.life.open()
@@ -242,7 +242,7 @@ class Worker:
 
     async def _run_async(self) -> None:
         """The same for an async ``process``: one at a time, in order; put back if this task is cancelled."""
-        began, count = perf_counter(), 0
+        began, count = stopwatch(), 0
         self.busy = True
         try:
             while self.life.opened and self.trouble is None and not (self.out.pending or self.closing):
@@ -252,12 +252,12 @@ class Worker:
                     break
                 await self._one_async(entry, due)
                 count += 1
-                if count >= BATCH or (self.host.sliced and perf_counter() - began > SLICE_S):
+                if count >= BATCH or (self.host.sliced and stopwatch() - began > SLICE_S):
                     break
         finally:
             self.busy = False
             self.message = None
-            self.counters.process_seconds += perf_counter() - began
+            self.counters.process_seconds += stopwatch() - began
             self.out.hand_on()
 
     async def _one_async(self, entry: Entry | None, due: Due | None) -> None:

@@ -73,7 +73,7 @@ class _Walk:
             default = field.default
             if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
                 default = field.default_factory()
-            if default is not msgspec.NODEFAULT and default is not None and default not in ("", [], {}):
+            if default not in (msgspec.NODEFAULT, msgspec.UNSET, None, "", [], {}):
                 schema["default"] = msgspec.to_builtins(default, enc_hook=str)
             properties[field.encode_name] = schema
         schema = {"type": "object", "properties": properties, "additionalProperties": False}

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from flowrunner.clock import Clock, VirtualClock, VirtualLoop, run_virtual
 from flowrunner.connections import Connections
@@ -14,7 +14,7 @@ from flowrunner.engine import Engine
 from flowrunner.errors import BadFlow, FlowrunnerError, UsageError, did_you_mean
 from flowrunner.graph import Checked, check_flows
 from flowrunner.http import Request, Response
-from flowrunner.message import JSON, Message
+from flowrunner.message import JSON, Instant, Message
 from flowrunner.registry import Registry
 from flowrunner.runtime.worker import Worker
 from flowrunner.store import Store
@@ -25,6 +25,16 @@ START = "2025-01-25T02:00:00+01:00"
 """Where virtual time begins unless told; a Saturday."""
 PATIENCE_S = 30.0
 """Real seconds that a story may take unless told; it normally takes milliseconds."""
+
+
+class Sent(NamedTuple):
+    """A message that left a node."""
+
+    at: Instant
+    """Flow time then."""
+    address: str
+    port: str
+    message: Message
 
 
 class StoryStuck(FlowrunnerError):
@@ -43,7 +53,8 @@ class Rig:
         self.clock = clock
         self._make = make
         self._loop = loop
-        self._seen: dict[tuple[str, str], list[Message]] = {}
+        self.sent: list[Sent] = []
+        """Every message that left a node, in order, also by error ports that nobody reads."""
         self._numbers = 0
         self.engine = make()
 
@@ -62,7 +73,7 @@ class Rig:
 
     def _recorder(self, address: str) -> Callable[[str, Message], None]:
         def record(port: str, message: Message) -> None:
-            self._seen.setdefault((address, port), []).append(message)
+            self.sent.append(Sent(self.clock.now(), address, port, message))
 
         return record
 
@@ -96,13 +107,16 @@ class Rig:
     async def emit(self, node: str, payload: JSON, port: str = "out", **more: Any) -> Message:
         """A message leaves ``node`` as if it had made it (``at``, ``key``, ``origin``, ``quality``, ``fields``,
         ``meta``, ``position``). Where a reader is full it waits in line; the story goes on."""
-        worker = self.worker(node)
         self._numbers += 1
         position = more.pop("position", f"test:{self._numbers}")
-        message = worker.ctx.message(payload, position=position, **more)
-        worker.out.check(port)
-        message = worker.out.stamp(message, message.root, None)
-        worker.out.put(port, message)
+        return await self.hand_on(node, self.worker(node).ctx.message(payload, position=position, **more), port)
+
+    async def hand_on(self, node: str, message: Message, port: str = "out") -> Message:
+        """As ``emit``, with a message that is made already."""
+        out = self.worker(node).out
+        out.check(port)
+        message = out.stamp(message, message.root, None)
+        out.put(port, message)
         await self.settle()
         return message
 
@@ -136,7 +150,8 @@ class Rig:
 
     def out(self, node: str, port: str = "out") -> list[Message]:
         """Every message that left by a port, in order."""
-        return list(self._seen.get((self._address(node), port), ()))
+        address = self._address(node)
+        return [one.message for one in self.sent if one.address == address and one.port == port]
 
     def payloads(self, node: str, port: str = "out") -> list[JSON]:
         """The payloads of ``out``."""

@@ -52,7 +52,7 @@ def test_a_message_holds_none_of_its_parents() -> None:
         await rig.emit("make", payload)
         del payload
         await rig.emit("make", {"x": 2})  # so that no counter keeps the first as its newest
-        rig._seen.clear()
+        rig.sent.clear()
         (first, _) = node(rig, "end").messages
         node(rig, "end").seen.clear()
         assert first.lineage() == "make@test:1 > cut"

@@ -1,0 +1,284 @@
+"""Expectations, judged by what was seen; and, where one is not met, what came instead and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+
+import msgspec
+
+from flowrunner.expression import Clause, EvaluationError, Program, RecordScope, Unusable, compile_expression, parse
+from flowrunner.flowfile import Expectation
+from flowrunner.graph import ERROR_PORT, Graph, GraphNode
+from flowrunner.message import JSON, Instant, Message
+from flowrunner.testing.checking import address_of, split
+from flowrunner.testing.rig import Sent
+from flowrunner.testing.watching import Judged, Watching
+from flowrunner.units import Duration, to_datetime
+
+SHOWN = 5
+"""Messages that are shown of what came."""
+LONGEST = 160
+"""Characters that are shown of one."""
+WHY = "why:"
+NOTES = 12
+"""Lines of why, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What an expectation is held against. ``since``: when the last thing was done; ``done``: what that was."""
+
+    graph: Graph
+    flow: str
+    watching: Watching
+    since: Instant
+    done: str
+    now: Instant
+
+    @property
+    def zone(self) -> tzinfo:
+        return next(one.zone for one in self.graph.nodes.values() if one.flow == self.flow)
+
+    def node(self, name: str) -> GraphNode:
+        return self.graph.nodes[address_of(name, self.flow)]
+
+    def clock(self, at: Instant) -> str:
+        """The flow's local time; with the day where it is another one than now."""
+        moment, today = to_datetime(at, self.zone), to_datetime(self.now, self.zone)
+        text = f"{moment:%H:%M:%S}" if at % 10**9 == 0 else f"{moment:%H:%M:%S}.{at % 10**9 // 10**6:03d}"
+        return text if moment.date() == today.date() else f"{moment:%Y-%m-%d} {text}"
+
+
+def judge(one: Expectation, view: View) -> list[str]:
+    """Nothing when it is met; else what was expected, what came instead, and why."""
+    if one.order is not None:
+        return _judge_order(one.order, view)
+    came = list(_came(one, view))
+    met = [sent for sent in came if _meets(one, sent, view)]
+    failure = _count(one, met, view) or _equals(one, met, view)
+    if not failure:
+        return []
+    lines = [f"expected {_wanted(one)}", f"but {failure}"]
+    return [*lines, *_shown(one, came, met, view), *_why(one, view)]
+
+
+def _came(one: Expectation, view: View) -> Iterator[Sent]:
+    """What left by the port, or came into the node."""
+    if one.from_ is not None:
+        name, port = split(one.from_)
+        outputs = {(view.node(name).address, port)}
+    else:
+        outputs = {(wire.source, wire.port) for wire in view.node(one.into or "").wires}
+    return (sent for sent in view.watching.sent if (sent.address, sent.port) in outputs)
+
+
+def _meets(one: Expectation, sent: Sent, view: View) -> bool:
+    if one.within is not None and not view.since <= sent.at <= view.since + one.within:
+        return False
+    if one.where is None:
+        return True
+    program = _program(one.where, view)
+    plain = msgspec.structs.replace(sent.message, fields=None, quality="good", at=sent.at, received_at=sent.at)
+    scope = RecordScope(plain, sent.at, next(iter(view.graph.nodes.values())).zone)
+    try:
+        return program.test(scope)
+    except (Unusable, EvaluationError):
+        return False
+
+
+def _program(text: str, view: View) -> Program:
+    variables = next(one.vars for one in view.graph.nodes.values() if one.flow == view.flow)
+    return compile_expression(parse(text), variables)
+
+
+def _count(one: Expectation, met: Sequence[Sent], view: View) -> str:
+    found = len(met)
+    if one.never or one.count == 0:
+        return f"{_messages(found)} came" if found else ""
+    if one.count is not None:
+        return f"{_messages(found)} came" if found != one.count else ""
+    if one.at_most is not None and found > one.at_most:
+        return f"{_messages(found)} came"
+    least = one.at_least if one.at_least is not None else 0 if one.at_most is not None else 1
+    if found >= least or isinstance(one.equals, list):
+        return ""
+    return f"{_messages(found)} came" if found else "none came"
+
+
+def _equals(one: Expectation, met: Sequence[Sent], view: View) -> str:
+    if one.equals is msgspec.UNSET:
+        return ""
+    wanted = one.equals if isinstance(one.equals, list) else [one.equals]
+    if len(wanted) != len(met):
+        return f"{_messages(len(met))} came"
+    for number, (value, sent) in enumerate(zip(wanted, met, strict=True), 1):
+        if wrong := _difference(value, sent.message.payload):
+            return f"in number {number} {wrong}" if len(wanted) > 1 else wrong
+    return ""
+
+
+def _difference(wanted: JSON, payload: JSON) -> str:
+    """Of a record only what is named counts."""
+    if not isinstance(wanted, dict) or not isinstance(payload, dict):
+        return "" if wanted == payload else f"it is {_json(payload)}"
+    wrong = [
+        f"{name} is {_json(payload[name])}, not {_json(value)}" if name in payload else f"there is no {name}"
+        for name, value in wanted.items()
+        if name not in payload or payload[name] != value
+    ]
+    return "; ".join(wrong)
+
+
+def _judge_order(wires: Sequence[str], view: View) -> list[str]:
+    first: dict[str, Sent] = {}
+    place: dict[str, int] = {}
+    for wire in dict.fromkeys(wires):
+        address, port = view.node(split(wire)[0]).address, split(wire)[1]
+        for number, sent in enumerate(view.watching.sent):
+            if (sent.address, sent.port) == (address, port):
+                first[wire], place[wire] = sent, number
+                break
+    missing = [wire for wire in wires if wire not in first]
+    ordered = sorted(first, key=place.__getitem__)
+    if not missing and ordered == list(wires):
+        return []
+    lines = [f"expected messages in the order {', '.join(wires)}"]
+    lines.append(f"but nothing left {' and '.join(missing)}" if missing else f"but they came as {', '.join(ordered)}")
+    return [
+        *lines,
+        *(f"    {view.clock(first[wire].at)}  {wire}: {_json(first[wire].message.payload)}" for wire in ordered),
+    ]
+
+
+# ---- in words -----------------------------------------------------------------------------------------------------
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count or 'no'} messages"
+
+
+def _wanted(one: Expectation) -> str:
+    where = f"from {one.from_}" if one.from_ is not None else f"into {one.into}"
+    if one.where is not None:
+        where += f" where {one.where}"
+    if one.within is not None:
+        where += f" within {one.within}"
+    if one.equals is not msgspec.UNSET:
+        return f"{where}: {_json(one.equals)}"
+    if one.never or one.count == 0:
+        return f"no message {where}"
+    if one.count is not None:
+        return f"{_messages(one.count)} {where}"
+    bounds = [f"at least {one.at_least}"] if one.at_least is not None else []
+    bounds += [f"at most {one.at_most}"] if one.at_most is not None else []
+    return f"{' and '.join(bounds)} messages {where}" if bounds else f"a message {where}"
+
+
+def _shown(one: Expectation, came: Sequence[Sent], met: Sequence[Sent], view: View) -> list[str]:
+    """Those that meet it, where there are too many; else all that came."""
+    shown = met if met and (one.never or len(met) > (one.count or 0)) else came
+    if not shown:
+        return []
+    named = _names(one, view)
+    lines = [f"    {view.clock(sent.at)}  {_payload(sent.message, named)}" for sent in shown[:SHOWN]]
+    if one.within is not None:
+        lines.append(f"    ({view.done} was at {view.clock(view.since)})")
+    return lines if len(shown) <= SHOWN else [*lines, f"    … and {len(shown) - SHOWN} more"]
+
+
+def _names(one: Expectation, view: View) -> list[str]:
+    names = list(_program(one.where, view).expression.names) if one.where is not None else []
+    values = one.equals if isinstance(one.equals, list) else [one.equals]
+    return list(dict.fromkeys([*names, *(name for value in values if isinstance(value, dict) for name in value)]))
+
+
+def _payload(message: Message, first: Sequence[str]) -> str:
+    """What was asked for comes first: the end may be cut off."""
+    payload = message.payload
+    if isinstance(payload, dict):
+        payload = {name: payload[name] for name in first if name in payload} | payload
+    return _json(payload)
+
+
+def _json(value: JSON) -> str:
+    text = msgspec.json.encode(value).decode().replace('":', '": ').replace(',"', ', "')
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+# ---- why ----------------------------------------------------------------------------------------------------------
+
+
+def _why(one: Expectation, view: View) -> list[str]:
+    """What the nodes in front of it decided: the last word of each."""
+    name = split(one.from_)[0] if one.from_ is not None else one.into or ""
+    lines: list[str] = []
+    for spec in _upstream(view.node(name), view):
+        lines += _of_node(spec, view)
+    if not lines:
+        return []
+    more = [f"    … and {len(lines) - NOTES} more lines"] if len(lines) > NOTES else []
+    return [WHY, *(f"    {line}" for line in lines[:NOTES]), *more]
+
+
+def _upstream(spec: GraphNode, view: View) -> list[GraphNode]:
+    """The node and all that its messages come through, the nearest first."""
+    found: dict[str, GraphNode] = {}
+    waiting = [spec]
+    while waiting:
+        here = waiting.pop(0)
+        if here.address not in found:
+            found[here.address] = here
+            waiting += [view.graph.nodes[wire.source] for wire in here.wires]
+    return list(found.values())
+
+
+def _of_node(spec: GraphNode, view: View) -> list[str]:
+    lines = []
+    for port in (ERROR_PORT, "blocked"):
+        sent = [one for one in view.watching.sent if (one.address, one.port) == (spec.address, port)]
+        if sent:
+            lines.append(f"{spec.id}.{port} at {view.clock(sent[-1].at)}: {_said(sent[-1].message.payload)}")
+    judged = [one for one in view.watching.judged.get(spec.address, {}).values() if one.last is not None]
+    if judged:
+        at = max(one.at for one in judged)
+        lines.append(f"{spec.id} judged {_times(judged[0].times)} {view.clock(at)}:")
+        lines += [f"    {text}" for one in judged for text in _traced(one)]
+    return lines
+
+
+def _times(count: int) -> str:
+    return "once, at" if count == 1 else f"{count} times, the last at"
+
+
+def _said(payload: JSON) -> str:
+    record = payload if isinstance(payload, dict) else {}
+    code, text = record.get("code") or record.get("reason"), record.get("text") or record.get("reason")
+    return f"{text} ({code})" if code and text and code != text else _json(payload)
+
+
+def _traced(one: Judged) -> list[str]:
+    trace = one.last
+    if trace is None:
+        return []
+    lines = [_clause(clause) for clause in trace.clauses]
+    if trace.error and not any(clause.reason for clause in trace.clauses):
+        lines.append(f"{one.text}: {trace.error}")
+    return lines or [f"{one.text} is {_json(trace.outcome)}"]
+
+
+def _clause(clause: Clause) -> str:
+    word = {True: "true ", False: "false", None: "?    "}[clause.outcome]
+    if clause.outcome is None:
+        return f"{word} {clause.text} ({clause.reason})"
+    limit = _json(clause.limit) if clause.op else ""
+    return f"{word} {clause.text} ({_json(clause.value)} {clause.op} {limit})".replace(" )", ")")
+
+
+def duration_text(ns: int) -> str:
+    """Flow time that has passed, as people say it: ``2 h 30 min``."""
+    seconds = ns // 10**9
+    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s")]
+    words = [f"{count} {unit}" for count, unit in parts if count]
+    return " ".join(words[:2]) or str(Duration(ns))

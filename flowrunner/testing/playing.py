@@ -1,0 +1,198 @@
+"""One test played in virtual time: its steps done, its expectations judged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from flowrunner.clock import VirtualClock, VirtualDeadlock, VirtualLoop, run_virtual
+from flowrunner.connections import Connections
+from flowrunner.engine import Engine
+from flowrunner.errors import FlowrunnerError, Reject
+from flowrunner.flowfile import CaseStep, Environment, Expectation, Step
+from flowrunner.graph import Checked, Graph, check_flows
+from flowrunner.message import Instant
+from flowrunner.registry import Registry
+from flowrunner.store import Store
+from flowrunner.testing.checking import ACTIONS, address_of, split
+from flowrunner.testing.judging import WHY, View, judge
+from flowrunner.testing.rig import PATIENCE_S, Rig, patience
+from flowrunner.testing.stubs import Stage, dated, read_stub, said
+from flowrunner.testing.suite import Trial, as_texts
+from flowrunner.testing.watching import Watching
+from flowrunner.units import parse_instant
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One thing that is not as the test says. ``where``: ``file:line:column``."""
+
+    where: str
+    lines: list[str]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one test."""
+
+    trial: Trial
+    failures: list[Failure] = field(default_factory=list)
+    watching: Watching | None = None
+    graphs: list[Graph] = field(default_factory=list)
+    """Of each start of the program."""
+    received: set[str] = field(default_factory=set)
+    """Addresses of the nodes that a message came to."""
+    passed_ns: int = 0
+    """Flow time that has passed."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures
+
+
+class _StepFailed(FlowrunnerError):
+    """A step that could not be done."""
+
+
+def play(trial: Trial, registry: Registry, patience_s: float = PATIENCE_S) -> Outcome:
+    """Play one test. What goes wrong is in the outcome. ``patience_s``: real seconds that it may take."""
+    outcome = Outcome(trial)
+    start = parse_instant(trial.case.at)
+    try:
+        run_virtual(_Play(trial, registry, outcome).run(patience_s), start=start)
+    except (FlowrunnerError, VirtualDeadlock) as error:
+        outcome.failures.append(Failure(trial.where("name"), [str(error)]))
+    return outcome
+
+
+class _Play:
+    def __init__(self, trial: Trial, registry: Registry, outcome: Outcome) -> None:
+        self.trial = trial
+        self.registry = registry
+        self.outcome = outcome
+        self.environment = dict(trial.environment)
+        self.stage = Stage({self._address(name): read_stub(given) for name, given in trial.case.stub.items()})
+        self.since: Instant = 0
+        self.done = "the begin"
+
+    def _address(self, name: str) -> str:
+        return address_of(name, self.trial.flow)
+
+    async def run(self, patience_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)  # noqa: S101  (run_virtual makes it)
+        clock, store = VirtualClock(loop), Store.open(None, inline=True)
+        begun = self.since = clock.now()
+        self.watching = self.outcome.watching = Watching(clock.now)
+        self.clock, self.store = clock, store
+        self.rig = Rig(self._engine, clock, loop)
+        self.watching.sent = self.rig.sent
+        try:
+            with patience(self.rig, patience_s):
+                await self.rig.start()
+                await self._steps()
+                self._judge(self.trial.case.expect, "expect")
+                self._look()
+        finally:
+            self.outcome.passed_ns = clock.now() - begun
+            await self.rig.engine.runtime.stop()
+            await store.close()
+
+    def _engine(self) -> Engine:
+        checked = check_flows(self.trial.texts, self.environment, self.registry)
+        if checked.graph is None:
+            problem = next(one for one in checked.problems if one.severity == "error")
+            raise _StepFailed(f"the flow has problems in this environment, the first: {problem}")
+        self.stage.set(checked.graph)
+        self.outcome.graphs.append(checked.graph)
+        engine = Engine(
+            Checked(checked.graph, []), store=self.store, clock=self.clock, sliced=False, connections=Connections()
+        )
+        engine.runtime.on_condition = self.watching.look_on
+        return engine
+
+    def _look(self) -> None:
+        """What the counters of this start of the program say."""
+        for address, worker in self.rig.engine.runtime.workers.items():
+            if worker.counters.received:
+                self.outcome.received.add(address)
+        if self.rig.failed:
+            self._fail([f"the flow stopped: {self.rig.failed}"], "name")
+
+    def _fail(self, lines: list[str], *place: Step) -> None:
+        """Why it is so is said once."""
+        why = lines.index(WHY) if WHY in lines else len(lines)
+        if any(one.lines[-len(lines[why:]) :] == lines[why:] for one in self.outcome.failures):
+            lines = lines[:why]
+        self.outcome.failures.append(Failure(self.trial.where(*place), lines))
+
+    # ---- steps ------------------------------------------------------------------------------------------------
+
+    async def _steps(self) -> None:
+        for index, step in enumerate(self.trial.case.steps):
+            try:
+                await self._step(step, "steps", index)
+            except (Reject, _StepFailed) as error:
+                text = error.reason if isinstance(error, Reject) else str(error)
+                self._fail([text], "steps", index)
+                return
+
+    async def _step(self, step: CaseStep | str, *place: Step) -> None:
+        if isinstance(step, str):
+            step = CaseStep(restart=True) if step == "restart" else CaseStep(reload=True)
+        if step.expect is not None:
+            self._judge(step.expect, *place, "expect")
+            return
+        if step.advance is not None:
+            await self.clock.sleep_until(self.clock.now() + step.advance)
+        elif step.at is not None:
+            await self.clock.sleep_until(parse_instant(step.at))
+        else:
+            self.since = self.clock.now()
+            self.done = next(name for name in ACTIONS if getattr(step, name) not in (None, False))
+            await self._act(step)
+        await self.rig.settle()
+
+    async def _act(self, step: CaseStep) -> None:
+        if step.emit is not None:
+            await self._emit(step)
+        elif step.stub is not None:
+            for name, given in step.stub.items():
+                self.stage.change(self._address(name), read_stub(given))
+        elif step.disconnect is not None or step.reconnect is not None:
+            address = self._address(step.disconnect or step.reconnect or "")
+            if address in self.rig.engine.runtime.workers:
+                self.stage.leave(address, step.disconnect is not None, self.rig.engine.runtime.workers[address].ctx)
+        elif step.restart:
+            await self._restart({})
+        elif step.reload:
+            await self._restart(step.reload if isinstance(step.reload, dict) else {})
+
+    async def _emit(self, step: CaseStep) -> None:
+        name, port = split(step.emit or "")
+        worker = self.rig.worker(name)
+        try:
+            message = said(worker.node, step.value, worker.ctx)
+        except Reject:
+            if step.refused:
+                return
+            raise
+        if step.refused:
+            raise _StepFailed(f"{name!r} was expected to refuse this value, and took it")
+        age = (step.age or 0) - (step.ahead or 0)
+        await self.rig.hand_on(name, dated(message, age, step.quality, step.key), port)
+
+    async def _restart(self, changed: Environment) -> None:
+        self._look()
+        self.environment |= as_texts(changed)
+        await self.rig.restart()
+
+    # ---- expectations -----------------------------------------------------------------------------------------
+
+    def _judge(self, expectations: Sequence[Expectation], *place: Step) -> None:
+        graph = self.outcome.graphs[-1]
+        view = View(graph, self.trial.flow, self.watching, self.since, self.done, self.clock.now())
+        for index, one in enumerate(expectations):
+            if lines := judge(one, view):
+                self._fail(lines, *place, index)

@@ -1,0 +1,196 @@
+"""The tests of flow files: found in them and beside them, read, and held against the flow before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flowrunner.errors import Mark, Problem
+from flowrunner.flowfile import (
+    CASES_SUFFIX,
+    Branch,
+    Case,
+    CasesFile,
+    Document,
+    Environment,
+    Step,
+    load,
+    mark_of,
+    spell,
+    substitute,
+)
+from flowrunner.graph import Checked, Graph, check_flows
+from flowrunner.registry import Registry
+from flowrunner.schema import Form, bind, decode, schema_of
+from flowrunner.testing.checking import check_case
+
+CASES = Form(schema_of(CasesFile))
+
+
+@dataclass(slots=True)
+class Trial:
+    """One test with its place, and the flow that it is of."""
+
+    case: Case
+    document: Document
+    path: list[Step]
+    texts: Mapping[str, str]
+    """The flow files that run: name (as shown) → text."""
+    flow: str
+    environment: dict[str, str]
+    graph: Graph | None = None
+    """As checked in that environment; nothing of it has run."""
+
+    @property
+    def mark(self) -> Mark:
+        return self.place("name")
+
+    def place(self, *below: Step) -> Mark:
+        """Where a part of it stands in its file."""
+        return mark_of(self.document.root, [*self.path, *below])
+
+    def where(self, *below: Step) -> str:
+        """``flows/bess.yaml:190:9``."""
+        mark = self.place(*below)
+        return f"{self.document.file}:{mark.line}:{mark.column}"
+
+    def report(self, code: str, message: str, *below: Step, hint: str = "") -> None:
+        self.report_at(self.place(*below), code, message, *below, hint=hint)
+
+    def report_at(self, mark: Mark, code: str, message: str, *below: Step, hint: str = "") -> None:
+        self.document.report(mark, code, message, path=spell([*self.path, *below]), hint=hint)
+
+
+@dataclass(slots=True)
+class Suite:
+    """All tests of one flow file."""
+
+    file: str
+    flow: str = ""
+    trials: list[Trial] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    """Of the flow itself and of its tests, by place."""
+    of_tests: list[Problem] = field(default_factory=list)
+    """Those of its tests."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_bad(self) -> bool:
+        return any(one.severity == "error" for one in self.problems)
+
+
+def cases_file(flow: Path) -> Path:
+    """Where the tests of a flow may stand beside it: ``bess.yaml`` → ``bess.test.yaml``."""
+    return flow.with_name(f"{flow.stem}{CASES_SUFFIX}")
+
+
+def is_cases_file(file: Path) -> bool:
+    return file.name.endswith(CASES_SUFFIX)
+
+
+def as_texts(environment: Environment) -> dict[str, str]:
+    """Values as an environment has them."""
+    words = {True: "true", False: "false"}
+    return {
+        name: words[value] if isinstance(value, bool) else f"{value:.17g}" if isinstance(value, float) else str(value)
+        for name, value in environment.items()
+    }
+
+
+def read_suite(
+    file: str, text: str, beside: tuple[str, str] | None, others: Mapping[str, str], registry: Registry
+) -> Suite:
+    """The tests of one flow file. ``beside``: name and text of its file of tests; ``others``: flow files that it may
+    read from. Pure."""
+    alone = {file: text}
+    checked = check_flows(alone, {}, registry)
+    texts: Mapping[str, str] = alone
+    if any(one.code == "unknown-flow" for one in checked.problems) and others:
+        texts = {**alone, **others}
+        checked = check_flows(texts, {}, registry)
+    suite = Suite(file, texts=texts)
+    documents = [_part(text, file, ["flow", "vars", "tests"])]
+    suite.flow = _flow_name(documents[0])
+    trials = _trials(documents[0], {}, texts, suite.flow)
+    own: list[Problem] = []
+    if beside is not None:
+        documents.append(_part(beside[1], beside[0], None))
+        trials += _beside(documents[1], texts, suite.flow)
+    needs_env = checked.graph is None and trials
+    suite.problems = [] if needs_env else list(checked.problems)
+    _check_names(trials)
+    if not any(one.severity == "error" for document in documents for one in document.problems):
+        known: dict[tuple[tuple[str, str], ...], Checked] = {}
+        for trial in trials:
+            _check(trial, known, registry)
+    own = [one for document in documents[1:] for one in document.problems]
+    own += [one for one in documents[0].problems if one.path.startswith("tests")]
+    suite.of_tests = own
+    suite.problems = sorted(dict.fromkeys([*suite.problems, *own]), key=lambda one: one.order)
+    suite.trials = trials
+    return suite
+
+
+def _part(text: str, file: str, keys: Sequence[str] | None) -> Document:
+    """A document of which only some keys at the top count; with its variables put in from nowhere."""
+    document = load(text, file)
+    root = document.root
+    if keys is not None:
+        kept = {name: tree for name, tree in root.items.items() if name in keys}
+        document.root = Branch(root.mark, kept, {name: root.keys[name] for name in kept}, root.broken)
+        document.problems = []
+    substitute(document, {})
+    return document
+
+
+def _flow_name(document: Document) -> str:
+    return str(getattr(document.root.items.get("flow"), "text", ""))
+
+
+def _trials(document: Document, env: Environment, texts: Mapping[str, str], flow: str) -> list[Trial]:
+    tests = document.root.items.get("tests")
+    if tests is None:
+        return []
+    bound = bind(document, ["tests"], Form(schema_of(list[Case])), "a test")
+    if bound.data is None:
+        return []
+    cases = decode(bound.data, list[Case])
+    return [
+        Trial(case, document, ["tests", index], texts, flow, as_texts({**env, **case.env}))
+        for index, case in enumerate(cases)
+    ]
+
+
+def _beside(document: Document, texts: Mapping[str, str], flow: str) -> list[Trial]:
+    bound = bind(document, [], CASES, "a file of tests")
+    if bound.data is None:
+        return []
+    file = decode(bound.data, CasesFile)
+    return [
+        Trial(case, document, ["tests", index], texts, flow, as_texts({**file.env, **case.env}))
+        for index, case in enumerate(file.tests)
+    ]
+
+
+def _check_names(trials: Iterable[Trial]) -> None:
+    first: dict[str, Trial] = {}
+    for trial in trials:
+        known = first.setdefault(trial.case.name, trial)
+        if known is not trial:
+            hint = f"the first is at {known.where('name')}"
+            trial.report("duplicate-test", "two tests have this name", "name", hint=hint)
+
+
+def _check(trial: Trial, known: dict[tuple[tuple[str, str], ...], Checked], registry: Registry) -> None:
+    """``known``: the flow as checked before, by environment."""
+    environment = tuple(sorted(trial.environment.items()))
+    checked = known.get(environment) or check_flows(trial.texts, trial.environment, registry)
+    known[environment] = checked
+    if checked.graph is None:
+        first = next(one for one in checked.problems if one.severity == "error")
+        hint = "write what it needs under env:, or run `flowrunner validate`"
+        trial.report("flow", f"in this environment the flow has problems, the first: {first}", hint=hint)
+        return
+    trial.graph = checked.graph
+    check_case(trial, checked.graph)

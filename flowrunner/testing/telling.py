@@ -1,0 +1,73 @@
+"""The outcome of tests in words: for people, and as JUnit XML for the machines that run them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from xml.etree import ElementTree
+
+from flowrunner.testing.coverage import Coverage
+from flowrunner.testing.judging import duration_text
+from flowrunner.testing.playing import Outcome
+
+KINDS = {"node": "nodes", "port": "ports", "clause": "clauses"}
+
+
+def lines(file: str, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """The tests of one flow file, a line each; a failing one with all there is to say."""
+    yield file
+    for one in outcomes:
+        if one.ok:
+            yield f"  ok    {one.trial.case.name}"
+            continue
+        yield f"  FAIL  {one.trial.case.name}"
+        for failure in one.failures:
+            yield f"    {failure.where}: {failure.lines[0]}"
+            yield from (f"        {line}" for line in failure.lines[1:])
+
+
+def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
+    """``3 passed, 1 failed in 0.12 s (2 h 30 min of flow time)``."""
+    failed = sum(not one.ok for one in outcomes)
+    passed = len(outcomes) - failed
+    text = f"{passed} passed" + (f", {failed} failed" if failed else "")
+    return f"{text} in {seconds:.2f} s ({duration_text(sum(one.passed_ns for one in outcomes))} of flow time)"
+
+
+def coverage_lines(file: str, coverage: Coverage) -> Iterator[str]:
+    counts = [f"{KINDS[kind]} {coverage.reached[kind]} of {total}" for kind, total in coverage.total.items()]
+    yield f"coverage of {file}: {', '.join(counts)}"
+    for gap in coverage.gaps:
+        yield f"  {gap.file}:{gap.line}:{gap.column}: {gap.kind} not reached: {gap.text}"
+
+
+def junit(by_file: Mapping[str, Sequence[Outcome]], seconds: Mapping[str, float]) -> bytes:
+    """JUnit XML, a suite for each flow file. ``seconds``: by name of the test's place."""
+    everything = [one for outcomes in by_file.values() for one in outcomes]
+    root = ElementTree.Element("testsuites", _counts("flowrunner", everything, seconds))
+    for file, outcomes in by_file.items():
+        suite = ElementTree.SubElement(root, "testsuite", _counts(file, outcomes, seconds))
+        for one in outcomes:
+            place = one.trial.where("name")
+            where, line, _ = place.rsplit(":", 2)
+            case = ElementTree.SubElement(
+                suite, "testcase",
+                {"name": one.trial.case.name, "classname": one.trial.flow, "file": where, "line": line,
+                 "time": f"{seconds.get(place, 0.0):.3f}"},
+            )  # fmt: skip
+            for failure in one.failures:
+                element = ElementTree.SubElement(case, "failure", {"message": _clean(failure.lines[0])})
+                element.text = _clean("\n".join([f"{failure.where}: {failure.lines[0]}", *failure.lines[1:]]))
+    ElementTree.indent(root)
+    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text + b"\n"
+
+
+def _counts(name: str, outcomes: Sequence[Outcome], seconds: Mapping[str, float]) -> dict[str, str]:
+    took = sum(seconds.get(one.trial.where("name"), 0.0) for one in outcomes)
+    failures = sum(not one.ok for one in outcomes)
+    return {"name": name, "tests": str(len(outcomes)), "failures": str(failures), "errors": "0", "time": f"{took:.3f}"}
+
+
+def _clean(text: str) -> str:
+    """Without the characters that XML 1.0 cannot hold."""
+    return "".join(char if char in "\t\n" or ord(char) >= 32 else "\N{REPLACEMENT CHARACTER}" for char in text)

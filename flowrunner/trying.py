@@ -1,0 +1,138 @@
+"""``flowrunner test``: the tests of flow files, found, run and told of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from flowrunner.engine import flow_files, read_files
+from flowrunner.errors import Problem, UsageError
+from flowrunner.flowfile import CASES_SUFFIX
+from flowrunner.registry import Registry
+from flowrunner.testing.coverage import coverage_of
+from flowrunner.testing.playing import Outcome, play
+from flowrunner.testing.suite import Suite, cases_file, is_cases_file, read_suite
+from flowrunner.testing.telling import coverage_lines, junit, lines, summary
+
+OK, FAILED, BAD_FLOW = 0, 1, 78
+DEFAULT = Path("flows")
+"""Where flows are looked for when none is named; else here."""
+WATCH_FOR_MS = 200
+"""Milliseconds in which changes count as one."""
+
+
+def run_tests(
+    paths: Sequence[Path],
+    *,
+    registry: Callable[[], Registry],
+    name: str = "",
+    junit_file: Path | None = None,
+    coverage: bool = False,
+    say: Callable[[str], None] = print,
+) -> int:
+    """Run the tests of flow files; the exit code. UsageError when there is nothing to run.
+
+    ``name``: only tests whose name holds this text. ``registry`` is asked anew: files of node types may have changed.
+    """
+    types = registry()
+    suites = read_suites(paths, types)
+    problems = [problem for suite in suites for problem in suite.problems if problem.severity != "note"]
+    for problem in problems:
+        say(str(problem))
+    if any(suite.is_bad for suite in suites):
+        say("flowrunner: nothing was tested")
+        return BAD_FLOW
+    by_file: dict[str, list[Outcome]] = {}
+    seconds: dict[str, float] = {}
+    begun = time.perf_counter()
+    for suite in suites:
+        wanted = [one for one in suite.trials if name.casefold() in one.case.name.casefold()]
+        if not wanted:
+            continue
+        outcomes = by_file[suite.file] = []
+        for trial in wanted:
+            before = time.perf_counter()
+            outcomes.append(play(trial, types))
+            seconds[trial.where("name")] = time.perf_counter() - before
+        for line in lines(suite.file, outcomes):
+            say(line)
+        if coverage:
+            for line in coverage_lines(suite.file, coverage_of(suite, outcomes)):
+                say(line)
+    if not by_file:
+        _nothing(suites, name)
+    if junit_file is not None:
+        _write(junit_file, junit(by_file, seconds))
+    everything = [one for outcomes in by_file.values() for one in outcomes]
+    say(summary(everything, time.perf_counter() - begun))
+    return OK if all(one.ok for one in everything) else FAILED
+
+
+def watch(paths: Sequence[Path], run: Callable[[], int], say: Callable[[str], None] = print) -> int:
+    """Run once, and again with every change of a file beside the flows, until Ctrl-C."""
+    import watchfiles
+
+    folders = sorted({(path if path.is_dir() else path.parent) for path in _given(paths)})
+    code = run()
+    changes = watchfiles.watch(*folders, watch_filter=_counts, debounce=WATCH_FOR_MS, raise_interrupt=False)
+    say(f"watching {', '.join(map(str, folders))}; Ctrl-C ends")
+    for changed in changes:
+        say(f"\nchanged: {', '.join(sorted(Path(name).name for _, name in changed))}")
+        try:
+            code = run()
+        except UsageError as error:  # a file that is away while it is being saved
+            say(f"flowrunner: {error}")
+    return code
+
+
+def _counts(change: object, path: str) -> bool:
+    return path.endswith((".yaml", ".yml", ".py"))
+
+
+def _given(paths: Sequence[Path]) -> Sequence[Path]:
+    return paths or [DEFAULT if DEFAULT.is_dir() else Path()]
+
+
+def without_cases(paths: Sequence[Path]) -> list[Path]:
+    """The paths, with the flow in place of its file of tests."""
+    return [_flow_of(path) if is_cases_file(path) else path for path in paths]
+
+
+def problems_of_tests(paths: Sequence[Path], registry: Registry) -> list[Problem]:
+    """What is wrong with the tests of these flows."""
+    return [problem for suite in read_suites(paths, registry) for problem in suite.of_tests]
+
+
+def _flow_of(cases: Path) -> Path:
+    flow = cases.with_name(f"{cases.name.removesuffix(CASES_SUFFIX)}.yaml")
+    if not flow.is_file():
+        raise UsageError(f"{cases} has tests of {flow}, and there is no such file")
+    return flow
+
+
+def read_suites(paths: Sequence[Path], registry: Registry) -> list[Suite]:
+    """The suites of flow files and of folders of them; a file of tests stands for its flow."""
+    texts, problems = read_files(flow_files(without_cases(_given(paths))))
+    beside, wrong = read_files(cases_file(Path(name)) for name in texts if cases_file(Path(name)).is_file())
+    suites = [Suite(one.file, problems=[one]) for one in [*problems, *wrong]]
+    for name, text in texts.items():
+        own = str(cases_file(Path(name)))
+        others = {other: one for other, one in texts.items() if other != name}
+        suites.append(read_suite(name, text, (own, beside[own]) if own in beside else None, others, registry))
+    return suites
+
+
+def _nothing(suites: Iterable[Suite], name: str) -> None:
+    known = [one.case.name for suite in suites for one in suite.trials]
+    if known:
+        raise UsageError(f"no test has {name!r} in its name; there are {len(known)}, like {known[0]!r}")
+    files = ", ".join(suite.file for suite in suites)
+    raise UsageError(f"there are no tests in {files}; write tests: in the flow file, or NAME{CASES_SUFFIX} beside it")
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
