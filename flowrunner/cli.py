@@ -50,6 +50,12 @@ Tests stand under tests: in a flow file, or in a file of their own beside it: th
 Of the environment only what a test gives under env: counts. Exit codes: 0 all passed, 1 one has failed, 78 a file has
 problems.
 """
+REPLAY_EPILOG = """\
+It is the same flow with the same nodes. The battery takes the place of what the node `telemetry` reads from, and
+begins as empty as the risk-guard lets it be. No price is seen before it was published: those of a day at 12:45 of the
+day before. An order is filled at the price of its slot where its limit allows, whatever `mode` says; nothing is sent.
+"""
+
 RUN_EPILOG = """\
 All that it says goes to standard error: in a terminal a live table of the nodes with the lines of the log above it,
 else plain lines (so too with --plain or --log json, with TERM=dumb, and where NO_COLOR or CI is set).
@@ -131,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     _orders_parser(commands)
     _person_parsers(commands)
     _simulate_parser(commands)
+    _replay_parser(commands)
 
     schema = commands.add_parser(
         "schema", allow_abbrev=False, help="print the JSON Schema of flow files",
@@ -205,6 +212,32 @@ def _data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: .flowrunner here or in flows)")
 
 
+def _replay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    replay = commands.add_parser(
+        "replay", allow_abbrev=False, help="run a flow over recorded prices: what it would have earned",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Run a flow over recorded prices in virtual time, with a simulated battery in the loop.",
+        epilog=REPLAY_EPILOG,
+    )  # fmt: skip
+    add = replay.add_argument
+    add("flow", type=Path, metavar="FLOW", help="a flow file")
+    says = "CSV with timestamp,price_eur_mwh, or shipped:NAME (default: the shipped year 2024 of DE-LU)"
+    add("--prices", metavar="CSV", help=says)
+    says = "CSV or JSON lines of what a node once sent, with a column timestamp; may be given again for another node"
+    add("--data", type=_node_file, action="append", default=[], metavar="NODE=FILE", help=says)
+    add("--from", dest="first", type=_day, metavar="DATE", help="first day (default: the first of the prices)")
+    add("--to", dest="last", type=_day, metavar="DATE", help="last day, included (default: the last of the prices)")
+    add("--step", type=_step, default="1min", metavar="TIME", help="time between two telemetry records (default: 1min)")
+    add("--soc", type=float, metavar="PERCENT", help="state of charge at the beginning (default: the guard's min_soc)")
+    add("--capacity", type=float, metavar="MWH", help="of the battery (default: the guard's capacity_mwh, else 10)")
+    add("--power", type=float, default=5.0, metavar="MW", help="the most that it gives or takes (default: 5)")
+    add("--efficiency", type=float, default=0.95, metavar="SHARE", help="of one way (default: 0.95)")
+    add("--site", action="store_true", help="the battery also feeds its own site over the day, as in run --simulate")
+    add("--json", type=Path, metavar="FILE", help="write all figures there; - : to standard output, without the report")
+    add("--html", type=Path, metavar="FILE", help="write a page with charts there, which needs no network")
+    _common(replay)
+
+
 def _simulate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     simulate = commands.add_parser(
         "simulate", allow_abbrev=False, help="run the simulated world alone",
@@ -223,6 +256,22 @@ def _simulate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     add("--character", choices=("plain", "good"), default="plain", help=says)
     add("--market", default="epex_at", metavar="NAME", help="name of its market (default: %(default)s)")
     add("--log", choices=("text", "json"), default="text", help="form of the log (default: %(default)s)")
+
+
+def _node_file(text: str) -> tuple[str, Path]:
+    node, equals, file = text.partition("=")
+    if not (node and equals and file):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NODE=FILE, like rest=telemetry.csv")
+    return node, Path(file)
+
+
+def _step(text: str) -> int:
+    from flowrunner.units import Duration  # late: --help needs nothing of it
+
+    try:
+        return Duration.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _common(parser: argparse.ArgumentParser) -> None:

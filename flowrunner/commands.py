@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import sys
@@ -304,6 +305,8 @@ def _test(options: argparse.Namespace) -> int:
 
     quiet.getLogger("flowrunner").setLevel(quiet.CRITICAL + 1)  # what nodes log is in the trace where it matters
 
+    say = functools.partial(print, flush=True)  # who watches through a pipe sees each run when it ends
+
     def run() -> int:
         return trying.run_tests(
             _flows(options.flow),
@@ -311,9 +314,31 @@ def _test(options: argparse.Namespace) -> int:
             name=options.name,
             junit_file=options.junit,
             coverage=options.coverage,
+            say=say,
         )
 
-    return trying.watch(options.flow, run) if options.watch else run()
+    return trying.watch(options.flow, run, say, options.nodes) if options.watch else run()
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from flowrunner import replaying
+    from flowrunner.replay import Setup
+
+    given = {} if options.prices is None else {"prices": options.prices}
+    setup = Setup(
+        data=options.data, first=options.first, last=options.last, step=options.step, soc_percent=options.soc,
+        capacity_mwh=options.capacity, power_mw=options.power, efficiency=options.efficiency, site=options.site,
+        **given,
+    )  # fmt: skip
+    return replaying.replay(
+        _flows([options.flow])[0],
+        setup,
+        environment=_environment(options),
+        registry=_registry(options.nodes),
+        json=options.json,
+        html=options.html,
+        on_problems=_say_problems,
+    )
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -327,4 +352,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "stop-trading": _stop_trading,
     "resume-trading": _resume_trading,
     "simulate": _simulate,
+    "replay": _replay,
 }

@@ -71,13 +71,16 @@ class Preference(msgspec.Struct, frozen=True):
     use: Callable[[Instant], Instant | None] = lambda now: None
     """Now → the other instant that values with an interval may be for; see `FieldInfo.trouble`."""
 
-    def best(self, sources: Mapping[str, Held], now: Instant) -> Choice:
+    def best(self, sources: Mapping[str, Held], now: Instant, use: Instant | None) -> Choice:
         """The first fresh value by rank, then the newest, then the latest arrival; manual ones before or after all
-        automatic ones. With nothing fresh: the newest that there is, a bad one only where there is nothing else."""
+        automatic ones. With nothing fresh: the newest that there is, a bad one only where there is nothing else.
+        ``use``: what :attr:`use` gives for ``now``."""
+        if len(sources) == 1:
+            (only,) = sources.values()
+            return Choice(only, only.info.trouble(now, use), only.overridden)
         by_hand: tuple[Order, Held] | None = None
         automatic: tuple[Order, Held] | None = None
         rest: tuple[Order, Held, str] | None = None
-        use = self.use(now)
         for wire, one in sources.items():
             info = one.info
             since = min(info.at, info.received_at)
@@ -108,24 +111,25 @@ class Standing:
     def __init__(self, site: Site, preference: Preference, now: Instant) -> None:
         self.site = site
         self.preference = preference
-        self.chosen: dict[str, Choice] = {}
-        self.turn: Instant | None = None
-        """The next instant at which a value begins or ceases to be fresh; it may be one that was replaced since."""
-        self._choose_all(now)
+        self.turn: Instant | None = self._next_turn(now)
+        """The next instant at which a value begins or ceases to be fresh."""
+        use = preference.use(now)
+        self.chosen = {name: preference.best(sources, now, use) for name, sources in site.held.items()}
 
     def learn(self, news: Mapping[str, Held], wire: str, now: Instant) -> bool:
         """Take what is newer. False when something was older than what the same source had said before."""
-        all_taken = True
+        all_taken, held = True, self.site.held
         for name, one in news.items():
-            sources = self.site.held.setdefault(name, {})
-            if _older(one.info, sources.get(wire)):
+            sources = held.get(name)
+            if sources is None:
+                sources = held[name] = {}
+            elif _older(one.info, sources.get(wire)):
                 all_taken = False
                 continue
             sources.pop(wire, None)  # the latest arrival is last
             sources[wire] = one
-            turn = _turn(one.info, now)
-            if turn is not None and (self.turn is None or turn < self.turn):
-                self.turn = turn
+        if self.turn is None or now < self.turn:  # else its time has come: it stays until all is chosen anew
+            self.turn = self._next_turn(now)
         return all_taken
 
     def set_back(self, by: int, now: Instant) -> None:
@@ -139,24 +143,37 @@ class Standing:
     def choose(self, names: Iterable[str], now: Instant) -> list[tuple[str, Held]]:
         """Bring the choice up to date: for ``names``, or for all when ``turn`` is there. Returns what has become
         stale by it."""
-        before = self.chosen.copy()
+        chosen, held, best = self.chosen, self.site.held, self.preference.best
         if self.turn is not None and now >= self.turn:
-            self._choose_all(now)
-            names = self.chosen
-        else:
-            for name in names:
-                self.chosen[name] = self.preference.best(self.site.held[name], now)
-        return [
-            (name, self.chosen[name].held)
-            for name in names
-            if self.chosen[name].trouble == "stale" and name in before and not before[name].trouble
-        ]
+            names = held
+            self.turn = self._next_turn(now)
+        use = self.preference.use(now)
+        stale: list[tuple[str, Held]] = []
+        for name in names:
+            before, choice = chosen.get(name), best(held[name], now, use)
+            if before is not None and choice.held is before.held and choice == before:
+                continue  # the very same, so that who compares sees it at once
+            chosen[name] = choice
+            if choice.trouble == "stale" and before is not None and not before.trouble:
+                stale.append((name, choice.held))
+        return stale
 
-    def _choose_all(self, now: Instant) -> None:
-        held = self.site.held
-        self.chosen = {name: self.preference.best(sources, now) for name, sources in held.items()}
-        turns = [_turn(one.info, now) for sources in held.values() for one in sources.values()]
-        self.turn = min((turn for turn in turns if turn is not None), default=None)
+    def _next_turn(self, now: Instant) -> Instant | None:
+        """The first instant after ``now`` at which any value begins or ceases to be fresh."""
+        found: Instant | None = None
+        for sources in self.site.held.values():
+            for one in sources.values():
+                info = one.info
+                if info.quality != "good":
+                    continue
+                turn, until = info.valid_from, info.valid_until
+                if turn is None or turn <= now:
+                    if until is None or until <= now:
+                        continue
+                    turn = until
+                if found is None or turn < found:
+                    found = turn
+        return found
 
 
 def _older(info: FieldInfo, old: Held | None) -> bool:
@@ -171,12 +188,3 @@ def _older(info: FieldInfo, old: Held | None) -> bool:
     if old.info.received_at - info.received_at > FUTURE_TOLERANCE_NS:
         return False  # our own clock was set back
     return old.info.at - old.info.received_at <= FUTURE_TOLERANCE_NS
-
-
-def _turn(info: FieldInfo, now: Instant) -> Instant | None:
-    """When the value begins or ceases to be fresh, if that is still to come."""
-    if info.quality != "good":
-        return None
-    if info.valid_from is not None and info.valid_from > now:
-        return info.valid_from
-    return info.valid_until if info.valid_until is not None and info.valid_until > now else None

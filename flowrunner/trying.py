@@ -15,7 +15,7 @@ from flowrunner.testing.playing import Outcome, play
 from flowrunner.testing.suite import Suite, cases_file, is_cases_file, read_suite
 from flowrunner.testing.telling import coverage_lines, junit, lines, summary
 
-OK, FAILED, BAD_FLOW = 0, 1, 78
+OK, FAILED, USAGE, BAD_FLOW = 0, 1, 2, 78
 DEFAULT = Path("flows")
 """Where flows are looked for when none is named; else here."""
 WATCH_FOR_MS = 200
@@ -69,20 +69,36 @@ def run_tests(
     return OK if all(one.ok for one in everything) else FAILED
 
 
-def watch(paths: Sequence[Path], run: Callable[[], int], say: Callable[[str], None] = print) -> int:
-    """Run once, and again with every change of a file beside the flows, until Ctrl-C."""
+def watch(
+    paths: Sequence[Path], run: Callable[[], int], say: Callable[[str], None] = print, more: Sequence[Path] = ()
+) -> int:
+    """Run once, and again with every change of a file beside the flows or in one of the folders ``more``, until
+    Ctrl-C."""
     import watchfiles
 
-    folders = sorted({(path if path.is_dir() else path.parent) for path in _given(paths)})
+    folders = sorted({(path if path.is_dir() else path.parent) for path in [*_given(paths), *more]})
+    if not all(folder.is_dir() for folder in folders):
+        return run()  # which says so
+    changes = watchfiles.watch(
+        *folders, watch_filter=_counts, debounce=WATCH_FOR_MS, rust_timeout=WATCH_FOR_MS, yield_on_timeout=True,
+    )  # fmt: skip
+    next(changes)  # it looks from here on: nothing that changes during the first run is missed
     code = run()
-    changes = watchfiles.watch(*folders, watch_filter=_counts, debounce=WATCH_FOR_MS, raise_interrupt=False)
-    say(f"watching {', '.join(map(str, folders))}; Ctrl-C ends")
-    for changed in changes:
-        say(f"\nchanged: {', '.join(sorted(Path(name).name for _, name in changed))}")
-        try:
-            code = run()
-        except UsageError as error:  # a file that is away while it is being saved
-            say(f"flowrunner: {error}")
+    waits = f"watching {', '.join(map(str, folders))}; Ctrl-C ends"
+    try:
+        say(waits)
+        for changed in changes:
+            if not changed:
+                continue  # nothing for a while
+            say(f"\nchanged: {', '.join(sorted(Path(name).name for _, name in changed))}")
+            try:
+                code = run()
+            except UsageError as error:  # a file that is away while it is being saved
+                code = USAGE
+                say(f"flowrunner: {error}")
+            say(waits)
+    except KeyboardInterrupt:
+        return code  # of the last run: that is how one ends it
     return code
 
 
@@ -105,15 +121,36 @@ def problems_of_tests(paths: Sequence[Path], registry: Registry) -> list[Problem
 
 
 def _flow_of(cases: Path) -> Path:
-    flow = cases.with_name(f"{cases.name.removesuffix(CASES_SUFFIX)}.yaml")
-    if not flow.is_file():
-        raise UsageError(f"{cases} has tests of {flow}, and there is no such file")
-    return flow
+    if not cases.is_file():
+        raise UsageError(f"there is no file {cases}")
+    found = _flows_of(cases)
+    if not found:
+        raise UsageError(str(_without_flow(cases)))
+    return found[0]
+
+
+def _flows_of(cases: Path) -> list[Path]:
+    name = cases.name.removesuffix(CASES_SUFFIX)
+    return [one for end in (".yaml", ".yml") if (one := cases.with_name(f"{name}{end}")).is_file()]
+
+
+def _without_flow(cases: Path) -> Problem:
+    """When a flow is renamed, its tests must not go silently."""
+    flow = f"{cases.name.removesuffix(CASES_SUFFIX)}.yaml"
+    return Problem(
+        file=str(cases), line=1, column=1, path="", code="no-flow",
+        message=f"these are tests of {flow}, and there is none",
+        hint="the two have the same name and stand in the same folder",
+    )  # fmt: skip
 
 
 def read_suites(paths: Sequence[Path], registry: Registry) -> list[Suite]:
     """The suites of flow files and of folders of them; a file of tests stands for its flow."""
-    texts, problems = read_files(flow_files(without_cases(_given(paths))))
+    given = _given(paths)
+    inside = sorted(one for path in given if path.is_dir() for one in path.iterdir() if is_cases_file(one))
+    alone = [one for one in [*given, *inside] if is_cases_file(one) and one.is_file() and not _flows_of(one)]
+    texts, problems = read_files(flow_files(without_cases([one for one in given if one not in alone])))
+    problems += map(_without_flow, dict.fromkeys(alone))
     beside, wrong = read_files(cases_file(Path(name)) for name in texts if cases_file(Path(name)).is_file())
     suites = [Suite(one.file, problems=[one]) for one in [*problems, *wrong]]
     for name, text in texts.items():
@@ -126,7 +163,8 @@ def read_suites(paths: Sequence[Path], registry: Registry) -> list[Suite]:
 def _nothing(suites: Iterable[Suite], name: str) -> None:
     known = [one.case.name for suite in suites for one in suite.trials]
     if known:
-        raise UsageError(f"no test has {name!r} in its name; there are {len(known)}, like {known[0]!r}")
+        count = f"there are {len(known)}, like" if len(known) > 1 else "the only one is"
+        raise UsageError(f"no test has {name!r} in its name; {count} {known[0]!r}")
     files = ", ".join(suite.file for suite in suites)
     raise UsageError(f"there are no tests in {files}; write tests: in the flow file, or NAME{CASES_SUFFIX} beside it")
 

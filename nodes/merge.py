@@ -91,7 +91,7 @@ class Merge(Node):
 
     # ---- in -----------------------------------------------------------------------------------------------
 
-    def process(self, message: Message, ctx: Context) -> Out | None:
+    def process(self, message: Message, ctx: Context) -> Out | Message | None:
         if not isinstance(message.payload, dict):
             raise Reject("not-a-record", f"merge needs records, the payload is {type(message.payload).__name__}")
         self._follow_the_clock(ctx)
@@ -113,7 +113,7 @@ class Merge(Node):
         out: Out = {"out": [], "stale": []}
         for key in keys:
             self._tell(key, news, message, now, ctx, out)
-        return out
+        return out if out["stale"] or len(out["out"]) != 1 else out["out"][0]
 
     def on_timer(self, name: str, key: str, ctx: Context) -> Out:
         """``settle``: what was collected goes out. ``turn``: a value's time is over, or it begins, and that is news."""
@@ -147,7 +147,8 @@ class Merge(Node):
         too many, before anything of the message is taken."""
         known = self.standings.get(message.key) or self.standings.get("")
         held = known.site.held if known else {}
-        if len(held) + sum(name not in held for name in message.field_names()) > MAX_FIELDS:
+        most = len(held) + len(message.payload) + len(message.fields or ())
+        if most > MAX_FIELDS and len(held) + sum(name not in held for name in message.field_names()) > MAX_FIELDS:
             raise Reject("too-many-fields", f"a record of more than {MAX_FIELDS} fields; select the ones that count")
         if message.key not in self.standings:
             room_for_key(self.standings)
@@ -160,17 +161,20 @@ class Merge(Node):
         overridden = (message.meta or {}).get("overridden") or {}
         whole: FieldInfo | None = None
         news: dict[str, Held] = {}
+        bounded = self.options.stale_after is not None
         for name in message.field_names():
             info = own.get(name)
-            if info is not None:
-                info = self._timed(info, now)
-            else:
+            if info is None:
                 info = whole = whole or self._timed(message.as_info(), now)
+            elif bounded or info.at > now:
+                info = self._timed(info, now)
             value = payload.get(name)
-            if usable(value) and info.quality != "bad":
-                news[name] = Held(value, info, overridden.get(name, []) if overridden else [])
-            else:
+            if info.quality == "bad" or not usable(value):
                 news[name] = Held(None, msgspec.structs.replace(info, quality="bad"))
+            elif overridden:
+                news[name] = Held(value, info, overridden.get(name, []))
+            else:
+                news[name] = Held(value, info)
         return news
 
     def _timed(self, info: FieldInfo, now: Instant) -> FieldInfo:
@@ -199,25 +203,33 @@ class Merge(Node):
         """The record, if ``emit`` and ``require`` let it through, and what has become stale."""
         if key == "" and len(self.standings) > 1:
             return  # what came without a key is there for the others
-        out["stale"] += [_begins(key, name, held, now, ctx) for name, held in stale]
+        if stale:
+            base = ctx.message(None, position="", key=key)
+            out["stale"] += [base.derive(_begins(name, held, now)) for name, held in stale]
         chosen = self.standings[key].chosen
         if self.options.emit == "change":
             view = {name: (one.held.value, one.trouble, one.overridden) for name, one in chosen.items()}
             if view == self.sent.get(key):
                 return
             self.sent[key] = view
-        if all(name in chosen and chosen[name].held.info.quality != "bad" for name in self.options.require):
-            out["out"].append(_record(key, chosen, cause, now, ctx))
+        for name in self.options.require:
+            if name not in chosen or chosen[name].held.info.quality == "bad":
+                ctx.drop("incomplete")
+                if "rule" in ctx.feeds:  # which hear nothing of it
+                    ctx.trading.doubt(ctx.flow)
+                break
         else:
-            ctx.drop("incomplete")
-            if "rule" in ctx.feeds:  # which hear nothing of it
-                ctx.trading.doubt(ctx.flow)
+            out["out"].append(_record(key, chosen, cause, now, ctx))
 
     def _arm(self, key: str, ctx: Context) -> None:
-        """Ring at the next turn. A timer that rings too early looks, and is set again: cheaper than to move it with
-        every message."""
+        """Ring at the next turn."""
         turn, armed = self.standings[key].turn, self.armed.get(key)
-        if turn is not None and (armed is None or turn < armed):
+        if turn == armed:
+            return
+        if turn is None:
+            del self.armed[key]
+            ctx.cancel_timer("turn", key)
+        else:
             self.armed[key] = turn
             ctx.timer("turn", key, turn)
 
@@ -257,7 +269,6 @@ def _record(key: str, chosen: Mapping[str, Choice], cause: Message | None, now: 
     )  # fmt: skip
 
 
-def _begins(key: str, name: str, held: Held, now: Instant, ctx: Context) -> Message:
+def _begins(name: str, held: Held, now: Instant) -> dict[str, JSON]:
     """What leaves by ``stale``."""
-    about = {"field": name, "source": held.info.source, "age_s": held.info.age_ns(now) // SECOND, "value": held.value}
-    return ctx.message(about, position="", key=key)
+    return {"field": name, "source": held.info.source, "age_s": held.info.age_ns(now) // SECOND, "value": held.value}

@@ -8,6 +8,8 @@ from zlib import crc32
 import msgspec
 from msgspec import Meta
 
+from flowrunner.errors import Reject
+from flowrunner.fields import is_number
 from flowrunner.httpclient import check_url
 from flowrunner.market import UNIT, BadPrices, Market, Slot, awattar, energy_charts, entsoe
 from flowrunner.market.feed import Feed, FileFeed, SourceAway, WebFeed
@@ -229,6 +231,8 @@ class PriceIn(Node):
         fields = {}
         for name, price in own.items():
             if price is not None:
+                if not is_number(price):
+                    raise Reject("value", f"{name}: {price!r:.60} is no price")
                 payload[name] = price
             fields[name] = _info(self.id, now, slots[name], known=price is not None)
         return ctx.message(payload, position=f"said:{now}", at=now, fields=fields)

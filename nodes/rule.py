@@ -110,23 +110,27 @@ class Rule(Node):
         names = dict.fromkeys(name for program in programs for name in program.expression.names)
         self.uses = [name for name in names if name not in ctx.vars]
         self.standings = {key: ctx.state.get(key, Standing) or Standing() for key in ctx.state}
+        self.remembers = bool(self.options.for_ or self.options.cooldown)
+        """Whether one record's outcome depends on those before it."""
 
     def process(self, message: Message, ctx: Context) -> Message | None:
-        ctx.trading.wish(f"{ctx.flow}/{self.id}", False)  # until it is known that it does
+        ctx.trading.wish(ctx.address, False)  # until it is known that it does
         scope, now = ctx.scope(message), ctx.now()
         standing = self._standing(message.key)
         try:
             holds = False not in [condition.test(scope) for condition in self.conditions]  # each must be usable
         except (Unusable, EvaluationError) as error:
-            self._keep(message.key, Standing(None, None, standing.rests_until), ctx)
+            if self.remembers:
+                self._keep(message.key, Standing(None, None, standing.rests_until), ctx)
             raise Reject("expression", str(error)) from None
         since = min(standing.since(now), now) if holds else None
         wishes = since is not None and now - since >= self.options.for_
         due = wishes and now >= standing.rests_until
         rests = now + self.options.cooldown if due and self.options.cooldown else standing.rests_until
         intent = self._intent(message, scope) if due else None
-        ctx.trading.wish(f"{ctx.flow}/{self.id}", wishes)
-        self._keep(message.key, Standing(since, self._fresh_until(message), rests), ctx)
+        ctx.trading.wish(ctx.address, wishes)
+        if self.remembers:
+            self._keep(message.key, Standing(since, self._fresh_until(message), rests), ctx)
         return intent
 
     def _fresh_until(self, message: Message) -> Instant | None:
@@ -141,7 +145,7 @@ class Rule(Node):
         return self.standings[key]
 
     def _keep(self, key: str, standing: Standing, ctx: Context) -> None:
-        if (self.options.for_ or self.options.cooldown) and standing != self.standings[key]:
+        if standing != self.standings[key]:
             self.standings[key] = standing
             ctx.state.set(key, standing)
 

@@ -106,38 +106,40 @@ class Threshold(Node):
 
     async def open(self, ctx: Context) -> None:
         self.latches = {key: ctx.state.get(key, Latch) or Latch() for key in ctx.state}
-        self.name = self.verdict_field
+        self.name, self.field = self.verdict_field, self.options.field
 
-    def process(self, message: Message, ctx: Context) -> dict[str, Message]:
+    def process(self, message: Message, ctx: Context) -> Message | dict[str, Message]:
         latch = self.latches.get(message.key)
         if latch is None:
             room_for_key(self.latches)
             latch = self.latches[message.key] = Latch()
         record = message.payload if isinstance(message.payload, dict) else {"value": message.payload}
-        info, now, before = message.info(self.options.field), ctx.now(), latch.verdict
-        values = [] if ctx.trouble(info) else self._values(record, message)
+        info, now, before = message.info(self.field), ctx.now(), latch.verdict
+        values = [] if info.trouble(now, ctx.use(now)) else self._values(record, message)
         if values:
             verdict: Verdict = self._judge(values, info, latch, now)
             # a verdict is as old as the value that it judged
-            info = msgspec.structs.replace(info, unit=None, judge=f"{ctx.flow}/{self.id}")
+            info = msgspec.structs.replace(info, unit=None, judge=ctx.address)
         else:
             latch.leaning = None  # a gap: hold times start again
             verdict = "unknown"  # which is known as of now, however old the last value is
-            info = FieldInfo(at=now, received_at=now, source=self.id, judge=f"{ctx.flow}/{self.id}")
+            info = FieldInfo(at=now, received_at=now, source=self.id, judge=ctx.address)
         ctx.state.set(message.key, latch)
         out = message.derive({**record, self.name: verdict}, fields={**(message.fields or {}), self.name: info})
         if latch.verdict == before:
-            return {"out": out}
+            return out
         ctx.state.hurry()  # a crash must not undo a latch
         return {"out": out, EDGES[latch.verdict]: out}
 
     def _values(self, record: dict[str, JSON], message: Message) -> list[float]:
         """The value, and the automatic ones that a manual value took the place of: the worst of all counts."""
-        field = self.options.field
-        if not is_number(record.get(field)):
+        value = record.get(self.field)
+        if not is_number(value):
             return []
-        found = [record[field], *(message.meta or {}).get("overridden", {}).get(field, ())]
-        return [abs(one) if self.options.magnitude else one for one in found if is_number(one)]
+        found = [value]
+        if message.meta is not None:
+            found += [one for one in message.meta.get("overridden", {}).get(self.field, ()) if is_number(one)]
+        return [abs(one) for one in found] if self.options.magnitude else found
 
     def _judge(self, values: list[float], info: FieldInfo, latch: Latch, now: Instant) -> Latched:
         if latch.newest - now > FUTURE_TOLERANCE_NS:  # the clock was set back: hold times start again

@@ -28,7 +28,18 @@ COMMANDS: dict[str, list[str]] = (
     {"flowrunner": []}
     | {
         name: [name]
-        for name in ("run", "validate", "nodes", "orders", "stop-trading", "resume-trading", "simulate", "schema")
+        for name in (
+            "run",
+            "validate",
+            "test",
+            "replay",
+            "nodes",
+            "orders",
+            "stop-trading",
+            "resume-trading",
+            "simulate",
+            "schema",
+        )
     }
     | {"orders-resolve": ["orders", "resolve"]}
 )

@@ -8,10 +8,13 @@ import asyncio
 import contextvars
 import gc
 import logging
+import selectors
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from itertools import pairwise
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -36,6 +39,7 @@ from flowrunner.units import DURATION_UNITS, SECOND, parse_instant
 START = parse_instant("2025-01-25T02:00:00Z") + 123_456_789
 DAY, HOUR, MINUTE = DURATION_UNITS["d"], DURATION_UNITS["h"], DURATION_UNITS["min"]
 MS = DURATION_UNITS["ms"]
+WAITING = selectors.DefaultSelector.select.__code__
 
 
 def loop_now() -> VirtualLoop:
@@ -621,6 +625,17 @@ async def test_work_in_a_thread_takes_no_virtual_time() -> None:
         await asyncio.to_thread(lambda: 1 // 0)
 
 
+def when_it_waits_for_threads(call: Callable[[], None]) -> None:
+    """Call ``call()`` when the loop of this thread has nothing left to do and begins to wait for real."""
+
+    def look(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is WAITING and frame.f_locals["timeout"] is None:
+            sys.setprofile(None)
+            call()
+
+    sys.setprofile(look)
+
+
 @in_virtual_time
 async def test_a_cancelled_await_still_waits_for_its_thread() -> None:
     started, release = threading.Event(), threading.Event()
@@ -636,9 +651,12 @@ async def test_a_cancelled_await_still_waits_for_its_thread() -> None:
     await asyncio.to_thread(started.wait, 30)
     waiting.cancel()
     loop.call_later(1, order.append, "timer")
-    threading.Timer(0.05, release.set).start()
-    await asyncio.sleep(1)
-    assert order == [0, "timer"]
+    when_it_waits_for_threads(release.set)
+    try:
+        await asyncio.sleep(1)
+        assert order == [0, "timer"]
+    finally:
+        release.set()
 
 
 @in_virtual_time

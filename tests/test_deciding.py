@@ -13,7 +13,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +28,7 @@ from flowrunner.store import FILE_NAME, Store, StoreFailed, reading, writing
 from flowrunner.units import parse_instant
 from tests.orders.example import filled
 from tests.peers.program import GOOD, ROOT, Program, environment
+from tests.peers.until import until_elsewhere
 
 REDUCED, REJECTED, UNKNOWN = (f"epex_at-20250125T0{when}" for when in ("130Z-BUY", "145Z-SELL", "200Z-SELL"))
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -484,9 +484,7 @@ def test_a_stop_during_a_resume_holds(data: Path, capsys: pytest.CaptureFixture[
     holder.execute("BEGIN IMMEDIATE")
     opened = files_open(data / FILE_NAME)
     resuming.start()
-    deadline = time.monotonic() + 10
-    while files_open(data / FILE_NAME) == opened:
-        assert time.monotonic() < deadline
+    until_elsewhere(lambda: files_open(data / FILE_NAME) > opened, "the resume is at the journal")
     Switch(data).stop(by="other", reason="fire", now=0)
     holder.rollback()
     resuming.join()

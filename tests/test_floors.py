@@ -18,7 +18,19 @@ FLOORS: dict[int, set[str]] = {
     3: {"runtime", "connections"},
     4: {"engine", "views", "shown", "reference"},
     5: {"testing", "replay", "simulate", "web"},
-    6: {"cli", "commands", "deciding", "running", "simulating", "terminal", "trading", "trying", "welcome", "__main__"},
+    6: {
+        "cli",
+        "commands",
+        "deciding",
+        "replaying",
+        "running",
+        "simulating",
+        "terminal",
+        "trading",
+        "trying",
+        "welcome",
+        "__main__",
+    },
 }
 """Floor → rooms: the modules and packages directly under ``flowrunner/``."""
 

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from tests.peers import buildah
 from tests.peers.buildah import Buildah, Contained
 from tests.peers.mosquitto import Mosquitto
 from tests.peers.program import PATIENCE_S, ROOT
+from tests.peers.until import until_elsewhere
 
 pytestmark = [
     pytest.mark.slow,  # builds a Debian, and an image on it
@@ -217,9 +217,8 @@ def test_flow_and_plant_of_compose_meet(store: Buildah, container: str, place: P
         flow = store.within(container, *settings(store)["Cmd"], "--port", "0", place=place, env=env)
         with Contained(flow) as runner:
             url = f"http://127.0.0.1:{runner.url.rpartition(':')[2]}"
-            deadline = time.monotonic() + PATIENCE_S
-            while (ready := ask(f"{url}/health/ready"))[0] != 200:  # battery, broker and exchange are all reached
-                assert time.monotonic() < deadline, ready
+            ready = f"{url}/health/ready"  # battery, broker and exchange are all reached
+            until_elsewhere(lambda: ask(ready)[0] == 200, lambda: ask(ready), PATIENCE_S)
             status = ask(f"{url}/api/bess/status", KEYS["BESS_API_KEY"])[1]
             assert status["status"] == "online"
             assert 10 < status["soc_percent"] < 90  # what its site makes of it at this time of day

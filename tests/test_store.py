@@ -27,6 +27,7 @@ from flowrunner.store import DeadLetter, NodeState, Store, StoreFailed, write_st
 from flowrunner.store.tables import LETTERS_KEPT, MIGRATIONS, connect
 from flowrunner.store.unsaved import Unsaved
 from flowrunner.store.writer import UNSAVED_LIMIT
+from tests.peers.until import until
 
 pytestmark = pytest.mark.anyio
 
@@ -309,13 +310,21 @@ async def test_a_read_sees_nothing_of_a_transaction_that_is_not_done(tmp_path: P
 
     job = store.submit(work)
     await asyncio.to_thread(written.wait, 30)
-    reading = asyncio.create_task(asyncio.to_thread(store.load_state, "bess", "merge"))
-    done, _ = await asyncio.wait({reading}, timeout=0.05)
-    assert not done
+    found: list[NodeState] = []
+    reader = threading.Thread(target=lambda: found.append(store.load_state("bess", "merge")))
+    reader.start()
+
+    def at_its_lock() -> bool:
+        frame = sys._current_frames().get(reader.ident or 0)
+        return frame is not None and frame.f_code.co_name == "reading"
+
+    await until(lambda: found or at_its_lock(), "the reader has come to the lock")
+    assert not found
     go_on.set()
     with pytest.raises(LookupError):
         await job
-    assert await reading == NodeState(0, {})
+    await asyncio.to_thread(reader.join)
+    assert found == [NodeState(0, {})]
     await store.close()
 
 

@@ -301,7 +301,7 @@ def test_in_the_background_there_are_lines_and_no_table(site: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_flow_time_is_shown_where_it_is_another_one(terminal: tuple[TextIO, Screen, Callable[[], str]]) -> None:
+async def test_flow_time_is_shown_where_it_is_another_one(terminal: tuple[TextIO, Screen, Callable[..., str]]) -> None:
     stream, _, seen = terminal
     handler = logging.StreamHandler(stream)
     handler.setFormatter(Formatter("text", Secrets()))
@@ -315,10 +315,7 @@ async def test_flow_time_is_shown_where_it_is_another_one(terminal: tuple[TextIO
         with Terminal(stream, Secrets()) as shown:
             await engine.start()
             shown.show(engine, "http://127.0.0.1:9")
-            deadline = time.monotonic() + 20
-            while "1/min" not in seen():
-                assert time.monotonic() < deadline, seen()
-                await asyncio.sleep(0.02)
+            await asyncio.to_thread(seen, "1/min")
         await engine.stop()
     finally:
         logging.getLogger().removeHandler(handler)
@@ -331,15 +328,17 @@ async def test_flow_time_is_shown_where_it_is_another_one(terminal: tuple[TextIO
 
 
 @pytest.fixture
-def terminal() -> Iterator[tuple[TextIO, Screen, Callable[[], str]]]:
-    """A terminal of 100 by 30 to write to, what is on it, and a look at that."""
+def terminal() -> Iterator[tuple[TextIO, Screen, Callable[..., str]]]:
+    """A terminal of 100 by 30 to write to, what is on it, and a look at that, which may wait for words."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     screen = Screen(100, 30)
 
-    def seen() -> str:
-        while select.select([master], [], [], 0)[0]:
+    def seen(words: str = "") -> str:
+        deadline = time.monotonic() + 20
+        while select.select([master], [], [], 0 if words in screen.text else max(deadline - time.monotonic(), 0))[0]:
             screen.feed(os.read(master, 1 << 16).decode())
+        assert words in screen.text, f"{words!r} never came:\n{screen.text}"
         return screen.text
 
     with open(slave, "w") as stream:  # noqa: PTH123  (a descriptor, not a path)
@@ -347,7 +346,7 @@ def terminal() -> Iterator[tuple[TextIO, Screen, Callable[[], str]]]:
     os.close(master)
 
 
-def test_a_defect_of_the_table_loses_no_line(terminal: tuple[TextIO, Screen, Callable[[], str]]) -> None:
+def test_a_defect_of_the_table_loses_no_line(terminal: tuple[TextIO, Screen, Callable[..., str]]) -> None:
     stream, _, _ = terminal
     given_up: list[tuple[Exception, list[Line]]] = []
 
@@ -376,7 +375,7 @@ class Broken(Secrets):
 
 @pytest.mark.anyio
 async def test_after_a_defect_of_the_table_the_log_goes_on_in_plain_lines(
-    terminal: tuple[TextIO, Screen, Callable[[], str]],
+    terminal: tuple[TextIO, Screen, Callable[..., str]],
 ) -> None:
     stream, screen, seen = terminal
     handler = logging.StreamHandler(stream)
@@ -386,10 +385,7 @@ async def test_after_a_defect_of_the_table_the_log_goes_on_in_plain_lines(
     try:
         with Terminal(stream, Broken()) as shown:
             shown.show(engine, "http://127.0.0.1:9")
-            deadline = time.monotonic() + 20
-            while "the table cannot be shown" not in seen():
-                assert time.monotonic() < deadline, seen()
-                await asyncio.sleep(0.01)
+            await asyncio.to_thread(seen, "the table cannot be shown")
             logging.getLogger("flowrunner").warning("and on it goes")
         await engine.stop()
     finally:
@@ -402,16 +398,14 @@ async def test_after_a_defect_of_the_table_the_log_goes_on_in_plain_lines(
 
 
 def test_lines_that_a_held_terminal_did_not_take_are_counted(
-    terminal: tuple[TextIO, Screen, Callable[[], str]],
+    terminal: tuple[TextIO, Screen, Callable[..., str]],
 ) -> None:
     stream, _, seen = terminal
     painter = Painter(Device(stream.fileno()), Scene({}, "", 1.0, True), str, lambda *what: None)
     for number in range(MOST_LINES + 7):
         painter.say(Line(0, "", f"line {number}", ""))
     painter.start()
-    deadline = time.monotonic() + 10
-    while f"line {MOST_LINES + 6}\n" not in seen():
-        assert time.monotonic() < deadline
+    seen(f"line {MOST_LINES + 6}\n")
     assert painter.end(10)
     assert seen().startswith("7 lines were left out: the terminal did not take them\nline 7\n")
 
@@ -428,7 +422,7 @@ def test_lines_that_a_held_terminal_did_not_take_are_counted(
     ],
 )
 def test_who_gets_a_table(
-    environment: dict[str, str], expected: bool, terminal: tuple[TextIO, Screen, Callable[[], str]], tmp_path: Path
+    environment: dict[str, str], expected: bool, terminal: tuple[TextIO, Screen, Callable[..., str]], tmp_path: Path
 ) -> None:
     assert wanted(terminal[0], environment) is expected
     with (tmp_path / "log").open("w") as file:

@@ -12,15 +12,15 @@ from typing import Literal
 
 import msgspec
 
+from flowrunner.battery.motion import Ability, Cooling, leg
 from flowrunner.message import Instant
 from flowrunner.units import SECOND
 
 HvacState = Literal["off", "cooling", "failed"]
 
-LONGEST_STEP_S = 10.0
-"""One step of the integration is at most this long; shorter where the settings make a faster battery."""
-STEPS_PER_TIME_CONSTANT = 16
-"""Keeps the error of a step (second order) below what a register can show."""
+NEVER_S = 1e12
+NEVER: Instant = 1 << 80
+"""Later than any instant that is asked for; what lies further off than the seconds above is that late."""
 COLDEST_C, HOTTEST_C = -60.0, 200.0
 """Beyond these a starting or ambient temperature is a slip of the pen."""
 
@@ -75,15 +75,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("ambient_c", "hot_day_c", "set_point_c"):
             _check_temperature(name, getattr(self, name))
 
-    @property
-    def step_s(self) -> float:
-        """The longest step of the integration that is exact enough for this battery, in seconds."""
-        fastest_mw = self.power_mw / self.discharge_efficiency
-        taper_s = self.capacity_mwh * self.taper_percent / 100 / fastest_mw * 3600
-        conductance = self.ua_w_per_k + self.hvac_kw * 1000 / self.hvac_band_k
-        thermal_s = self.heat_capacity_j_per_k / conductance if conductance else math.inf
-        return min(LONGEST_STEP_S, taper_s / STEPS_PER_TIME_CONSTANT, thermal_s / STEPS_PER_TIME_CONSTANT)
-
 
 class Battery:
     """One battery, from ``at`` on. Nothing moves by itself: :meth:`advance` brings it to an instant.
@@ -106,17 +97,16 @@ class Battery:
             raise ValueError(f"battery: soc_percent must be from 0 to 100, not {soc_percent}")
         temperature_c = self.settings.set_point_c if temperature_c is None else temperature_c
         _check_temperature("temperature_c", temperature_c)
-        self.hvac_failed = False
-        self.charged_mwh = 0.0
-        """Taken from the grid since the start, at the AC terminals."""
-        self.discharged_mwh = 0.0
-        """Given to the grid since the start, at the AC terminals."""
-        self._at = at
-        self._stored_mwh = self.settings.capacity_mwh * soc_percent / 100
-        self._temperature_c = temperature_c
-        self._ambient_c = self.settings.ambient_c
+        s = self.settings
+        self._discharge = _ability(s, 1 / s.discharge_efficiency)
+        self._charge = _ability(s, s.charge_efficiency)
+        self._cooling = Cooling(s.hvac_kw * 1000, s.set_point_c, s.hvac_band_k)
+        self._hvac_failed = False
+        self._ambient_c = s.ambient_c
         self._requested_mw = 0.0
-        self._step_s = self.settings.step_s
+        self._charged_mwh = self._discharged_mwh = self._losses_mwh = 0.0
+        self._at = at
+        self._begin(min(s.capacity_mwh, s.capacity_mwh * soc_percent / 100), temperature_c)
 
     # ---- what it is told
 
@@ -125,23 +115,26 @@ class Battery:
 
         Any finite number is taken; what flows is limited by rating, state of charge and temperature.
         """
+        if power_mw == self._requested_mw:
+            return
         if not math.isfinite(power_mw):
             raise ValueError(f"battery: a commanded power must be a finite number of MW, not {power_mw}")
+        stored = self._settle()
         self._requested_mw = float(power_mw)
+        self._begin(*stored)
 
     def advance(self, now: Instant) -> None:
         """Bring the battery to ``now``. An instant that it has passed already changes nothing."""
-        seconds = (now - self._at) / SECOND
-        if seconds <= 0:
+        if now <= self._at:
             return
-        steps = math.ceil(seconds / self._step_s)
-        for _ in range(steps):
-            self._step(seconds / steps)
+        while now >= self._ends:
+            self._follow()
         self._at = now
+        self._passed_s = (now - self._since) / SECOND
 
     def hot_day(self, on: bool = True) -> None:
         """Make it the hot day of the settings outside, or an ordinary one again."""
-        self._ambient_c = self.settings.hot_day_c if on else self.settings.ambient_c
+        self.ambient_c = self.settings.hot_day_c if on else self.settings.ambient_c
 
     # ---- what it is
 
@@ -152,16 +145,34 @@ class Battery:
 
     @property
     def stored_mwh(self) -> float:
-        return self._stored_mwh
+        room = self._leg.room(self._passed_s)
+        return room if self._discharging else self.settings.capacity_mwh - room
 
     @property
     def soc_percent(self) -> float:
         """State of charge, 0 to 100."""
-        return min(100.0, 100 * self._stored_mwh / self.settings.capacity_mwh)
+        return min(100.0, 100 * self.stored_mwh / self.settings.capacity_mwh)
+
+    @property
+    def charged_mwh(self) -> float:
+        """Taken from the grid since the start, at the AC terminals."""
+        return self._charged_mwh if self._discharging else self._charged_mwh + self._leg.flowed_mwh(self._passed_s)
+
+    @property
+    def discharged_mwh(self) -> float:
+        """Given to the grid since the start, at the AC terminals."""
+        return (
+            self._discharged_mwh + self._leg.flowed_mwh(self._passed_s) if self._discharging else self._discharged_mwh
+        )
+
+    @property
+    def losses_mwh(self) -> float:
+        """Lost on the way into the cells and out of them since the start: it has become heat."""
+        return self._losses_mwh + self._lost_mwh(self._leg.flowed_mwh(self._passed_s))
 
     @property
     def temperature_c(self) -> float:
-        return self._temperature_c
+        return self._leg.temperature(self._passed_s)
 
     @property
     def requested_power_mw(self) -> float:
@@ -171,12 +182,14 @@ class Battery:
     @property
     def active_power_mw(self) -> float:
         """What really flows at the AC terminals: positive = discharging."""
-        return self._flow_mw(self._stored_mwh, self._temperature_c)
+        flow = self._leg.flow_mw(self._passed_s)
+        return flow if self._discharging else 0.0 - flow  # never -0.0
 
     @property
     def dc_power_mw(self) -> float:
         """What flows out of the cells (negative: into them): the AC power and its losses."""
-        return self._from_cells_mw(self.active_power_mw)
+        flow, s = self.active_power_mw, self.settings
+        return flow / s.discharge_efficiency if flow > 0 else flow * s.charge_efficiency
 
     @property
     def ambient_c(self) -> float:
@@ -184,62 +197,94 @@ class Battery:
 
     @ambient_c.setter
     def ambient_c(self, value: float) -> None:
+        if value == self._ambient_c:
+            return
         _check_temperature("ambient_c", value)
+        stored = self._settle()
         self._ambient_c = value
+        self._begin(*stored)
+
+    @property
+    def hvac_failed(self) -> bool:
+        return self._hvac_failed
+
+    @hvac_failed.setter
+    def hvac_failed(self, value: bool) -> None:
+        if value == self._hvac_failed:
+            return
+        stored = self._settle()
+        self._hvac_failed = value
+        self._begin(*stored)
 
     @property
     def hvac(self) -> HvacState:
         """What the air conditioning is doing."""
-        if self.hvac_failed:
+        if self._hvac_failed:
             return "failed"
         return "cooling" if self.cooling_kw > 0 else "off"
 
     @property
     def cooling_kw(self) -> float:
         """Heat that the air conditioning is taking away."""
-        return self._cooling_w(self._temperature_c) / 1000
+        return 0.0 if self._hvac_failed else self._cooling.watts(self.temperature_c) / 1000
 
-    # ---- physics
+    # ---- from leg to leg
 
-    def _step(self, seconds: float) -> None:
-        """One midpoint step: the rates half a step ahead hold for the whole of it."""
-        stored, kelvin, _ = self._rates(self._stored_mwh, self._temperature_c)
-        stored, kelvin, flow = self._rates(
-            self._stored_mwh + stored * seconds / 2, self._temperature_c + kelvin * seconds / 2
+    def _begin(self, stored_mwh: float, temperature_c: float) -> None:
+        """From now on the law that this state, the command and the faults ask for."""
+        self._discharging = self._requested_mw >= 0
+        room = stored_mwh if self._discharging else self.settings.capacity_mwh - stored_mwh
+        self._rule(self._at, room, temperature_c)
+
+    def _settle(self) -> tuple[float, float]:
+        """Count what has flowed, and close the running leg: (MWh stored, °C) now."""
+        state = self.stored_mwh, self.temperature_c
+        self._count(self._leg.flowed_mwh(self._passed_s))
+        return state
+
+    def _follow(self) -> None:
+        """The leg has come to its corner: the next one starts there."""
+        flowed, room, temperature = self._leg.end((self._ends - self._since) / SECOND)
+        self._count(flowed)
+        self._rule(self._ends, room, temperature)
+
+    def _rule(self, since: Instant, room_mwh: float, temperature_c: float) -> None:
+        self._leg = leg(
+            self._discharge if self._discharging else self._charge,
+            None if self._hvac_failed else self._cooling,
+            power_mw=min(abs(self._requested_mw), self.settings.power_mw),
+            ambient_c=self._ambient_c,
+            room_mwh=room_mwh,
+            temperature_c=temperature_c,
         )
-        self._stored_mwh = min(max(self._stored_mwh + stored * seconds, 0.0), self.settings.capacity_mwh)
-        self._temperature_c += kelvin * seconds
-        if flow > 0:
-            self.discharged_mwh += flow * seconds / 3600
+        self._since, self._passed_s = since, 0.0
+        ends = self._leg.ends_s
+        # Always a step forward, even where a corner is less than a nanosecond away.
+        self._ends: Instant = since + max(1, round(ends * SECOND)) if ends < NEVER_S else NEVER
+
+    def _count(self, flowed_mwh: float) -> None:
+        self._losses_mwh += self._lost_mwh(flowed_mwh)
+        if self._discharging:
+            self._discharged_mwh += flowed_mwh
         else:
-            self.charged_mwh -= flow * seconds / 3600
+            self._charged_mwh += flowed_mwh
 
-    def _rates(self, stored_mwh: float, temperature_c: float) -> tuple[float, float, float]:
-        """(MWh per second into the cells, kelvin per second, MW at the terminals) in a state."""
+    def _lost_mwh(self, flowed_mwh: float) -> float:
         s = self.settings
-        flow = self._flow_mw(stored_mwh, temperature_c)
-        from_cells = self._from_cells_mw(flow)
-        warming_w = (from_cells - flow) * 1e6 / 2
-        leaving_w = s.ua_w_per_k * (temperature_c - self._ambient_c) + self._cooling_w(temperature_c)
-        return -from_cells / 3600, (warming_w - leaving_w) / s.heat_capacity_j_per_k, flow
+        return flowed_mwh * (1 / s.discharge_efficiency - 1 if self._discharging else 1 - s.charge_efficiency)
 
-    def _flow_mw(self, stored_mwh: float, temperature_c: float) -> float:
-        s = self.settings
-        soc = 100 * stored_mwh / s.capacity_mwh
-        room = soc if self._requested_mw > 0 else 100 - soc
-        derated = (s.derate_to_c - temperature_c) / (s.derate_to_c - s.derate_from_c)
-        limit = s.power_mw * max(0.0, min(1.0, room / s.taper_percent, derated))
-        return max(-limit, min(limit, self._requested_mw))
 
-    def _from_cells_mw(self, flow_mw: float) -> float:
-        s = self.settings
-        return flow_mw / s.discharge_efficiency if flow_mw > 0 else flow_mw * s.charge_efficiency
-
-    def _cooling_w(self, temperature_c: float) -> float:
-        s = self.settings
-        if self.hvac_failed:
-            return 0.0
-        return s.hvac_kw * 1000 * max(0.0, min(1.0, (temperature_c - s.set_point_c) / s.hvac_band_k))
+def _ability(s: Settings, room_per_mwh: float) -> Ability:
+    return Ability(
+        rating_mw=s.power_mw,
+        room_per_mwh=room_per_mwh,
+        taper_mwh=s.capacity_mwh * s.taper_percent / 100,
+        heat_w_per_mw=abs(room_per_mwh - 1) * 1e6 / 2,  # half of the losses
+        derate_from_c=s.derate_from_c,
+        derate_to_c=s.derate_to_c,
+        heat_capacity_j_per_k=s.heat_capacity_j_per_k,
+        ua_w_per_k=s.ua_w_per_k,
+    )
 
 
 def _check_temperature(name: str, value: float) -> None:

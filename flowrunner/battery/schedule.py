@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right, insort
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from flowrunner.battery.model import Battery, Settings
+from flowrunner.battery.model import NEVER, Battery, Settings
 from flowrunner.message import Instant
 from flowrunner.units import SECOND, iso, to_datetime
 
@@ -98,11 +99,27 @@ class Schedule:
     def __init__(self, site: Site | None = None) -> None:
         self.site = site
         self._deliveries: dict[str, Delivery] = {}
+        self._by_start: list[tuple[Instant, str]] = []
+        self._edges: list[Instant] = []
+        """Every start and end, as often as there are deliveries with it."""
+        self._longest = 0
+        """No delivery ever took longer: one that runs has not started before."""
+        self._steady: tuple[Instant, Instant, float] = (0, 0, 0.0)
+        """From the first instant up to the second nothing changes: the power asked for. Empty when not known."""
+
+    @property
+    def site(self) -> Site | None:
+        return self._site
+
+    @site.setter
+    def site(self, site: Site | None) -> None:
+        self._site = site
+        self._steady = (0, 0, 0.0)
 
     @property
     def deliveries(self) -> list[Delivery]:
         """What is scheduled and not forgotten, by start."""
-        return sorted(self._deliveries.values(), key=lambda one: (one.start, one.order_id))
+        return [self._deliveries[order_id] for _, order_id in self._by_start]
 
     def add(self, order_id: str, start: Instant, end: Instant, side: Side, quantity_mwh: float) -> None:
         """Deliver an order from ``start`` up to ``end``. ValueError when it is no delivery, or known already."""
@@ -117,35 +134,62 @@ class Schedule:
         self._deliveries[order_id] = Delivery(
             order_id=order_id, start=start, end=end, side=side, quantity_mwh=quantity_mwh
         )
+        insort(self._by_start, (start, order_id))
+        insort(self._edges, start)
+        insort(self._edges, end)
+        self._longest = max(self._longest, end - start)
+        self._steady = (0, 0, 0.0)
 
     def cancel(self, order_id: str) -> bool:
         """Deliver no more of an order. False when there is none."""
-        return self._deliveries.pop(order_id, None) is not None
+        one = self._deliveries.pop(order_id, None)
+        if one is None:
+            return False
+        del self._by_start[bisect_left(self._by_start, (one.start, order_id))]
+        for edge in (one.start, one.end):
+            del self._edges[bisect_left(self._edges, edge)]
+        self._steady = (0, 0, 0.0)
+        return True
 
     def forget(self, before: Instant) -> None:
         """Drop the deliveries that ended by then: a schedule that runs for months stays small."""
-        self._deliveries = {key: one for key, one in self._deliveries.items() if one.end > before}
+        for order_id in [order_id for order_id, one in self._deliveries.items() if one.end <= before]:
+            self.cancel(order_id)
 
     def power_mw(self, now: Instant) -> float:
         """The power asked for at ``now``, positive = discharging. What flows is for the battery to limit."""
-        orders = math.fsum(one.power_mw for one in self._deliveries.values() if one.start <= now < one.end)
-        return orders + (self.site.power_mw(now) if self.site else 0.0)
+        by_start = self._by_start
+        first, last = bisect_left(by_start, (now - self._longest, "")), bisect_left(by_start, (now + 1, ""))
+        started = [self._deliveries[order_id] for _, order_id in by_start[first:last]]
+        orders = math.fsum(one.power_mw for one in started if now < one.end)
+        return orders + (self._site.power_mw(now) if self._site else 0.0)
 
     def next_change(self, now: Instant) -> Instant | None:
         """The first instant after ``now`` at which the power may be another. None: it stays as it is."""
-        edges = [edge for one in self._deliveries.values() for edge in (one.start, one.end) if edge > now]
-        if self.site:
-            edges.append(now - now % SITE_STEP + SITE_STEP)
-        return min(edges, default=None)
+        place = bisect_right(self._edges, now)
+        edge = self._edges[place] if place < len(self._edges) else None
+        if self._site is None:
+            return edge
+        step = now - now % SITE_STEP + SITE_STEP
+        return step if edge is None else min(edge, step)
 
     def drive(self, battery: Battery, now: Instant) -> None:
         """Bring ``battery`` to ``now``, its power set anew at every change on the way: how often this is called
         makes no difference. Call it before an order is added or cancelled, too: what lies behind stays as it was.
         """
-        battery.command(self.power_mw(battery.at))
-        change = self.next_change(battery.at)
-        while change is not None and change <= now:
-            battery.advance(change)
-            battery.command(self.power_mw(change))
-            change = self.next_change(change)
+        since, until, power = self._steady
+        if not since <= battery.at < until:
+            until, power = self._look(battery.at)
+        battery.command(power)
+        while until <= now:
+            battery.advance(until)
+            until, power = self._look(until)
+            battery.command(power)
         battery.advance(now)
+
+    def _look(self, now: Instant) -> tuple[Instant, float]:
+        """The power asked for at ``now``, and up to when; it is kept for the next look."""
+        change = self.next_change(now)
+        until = NEVER if change is None else change
+        self._steady = (now, until, self.power_mw(now))
+        return until, self._steady[2]

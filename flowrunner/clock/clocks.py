@@ -28,17 +28,18 @@ _LOG = logging.getLogger("flowrunner.clock")
 class Timer:
     """A call that waits for its instant (``when``). ``cancel`` is safe at any time, and to repeat."""
 
-    __slots__ = ("_call", "context", "move", "postponed", "release", "when")
+    __slots__ = ("_call", "context", "move", "postponed", "release", "waits", "when")
 
     def __init__(self, when: Instant, call: Callable[[], None]) -> None:
         self.when = when
         self.context = contextvars.copy_context()
         self.release: Callable[[], None] | None = None
         """Told once when the timer is cancelled; set by the clock."""
-        self.move: Callable[[Instant], None] | None = None
-        """Told the new instant when the timer is put off; set by the clock."""
+        self.move: Callable[[Instant], bool] | None = None
+        """Asked to put the timer off; set by the clock."""
         self.postponed: tuple[int, int] | None = None
-        """Of the clock's queue."""
+        self.waits = False
+        """Both of the clock's queue."""
         self._call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
@@ -47,12 +48,13 @@ class Timer:
             if self.release is not None:
                 self.release()
 
-    def postpone(self, instant: Instant) -> None:
+    def postpone(self, instant: Instant) -> bool:
         """Wait until ``instant`` instead, which is no sooner than ``when``. Much cheaper than to cancel this timer and
-        to make another one; the order among equal instants is as if that was done."""
-        if self._call is not None and self.move is not None:
-            self.when = instant
-            self.move(instant)
+        to make another one; the order among equal instants is as if that was done. False when its time has come."""
+        if self._call is None or self.move is None or not self.move(instant):
+            return False
+        self.when = instant
+        return True
 
     def cancelled(self) -> bool:
         """Whether nothing will be called any more: cancelled, or done."""

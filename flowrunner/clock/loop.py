@@ -35,8 +35,9 @@ def _refused(method: str) -> Callable[..., NoReturn]:
 class _Handle(asyncio.TimerHandle):
     """A timer of this loop, which may be put off."""
 
-    __slots__ = ("postponed",)
+    __slots__ = ("postponed", "waits")
     postponed: tuple[int, int] | None
+    waits: bool
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -61,7 +62,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         threads = concurrent.futures.ThreadPoolExecutor()
         self._threads: concurrent.futures.Executor = threads
-        super().__init__(_JumpingSelector(self._turn))
+        self._worked = False  # whether anything was ever given to a thread
+        super().__init__(_JumpingSelector(self._turn, lambda: self._foreign > 0))
         super().set_default_executor(threads)
 
     # ---- time -------------------------------------------------------------------------------------------
@@ -107,15 +109,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._timers.push(instant, handle)
         return handle
 
-    def postpone(self, handle: _Handle, instant: Instant) -> None:
-        """Call what waits at ``instant`` instead, which is later, after all that is set for it by now."""
-        self._timers.postpone(handle, instant)
+    def postpone(self, handle: _Handle, instant: Instant) -> bool:
+        """Call what waits at ``instant`` instead, which is later, after all that is set for it by now. False when its
+        time has come already."""
+        return self._timers.postpone(handle, instant)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         self._timers.entry_cancelled()
 
     def _turn(self, idle: bool) -> bool:
         """Once per turn of the loop: jump if it is idle, hand it the timers that are due. True: wait for threads."""
+        idle = idle and not self._ready  # a thread may have called meanwhile
         first = self._timers.first()
         if idle and not self._foreign and self._quiet and (first is None or first > self.now):
             for waiter in self._quiet:
@@ -143,16 +147,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         await waiter
 
     async def reach(self, instant: Instant) -> None:
-        """Let all run that is due before ``instant``, then let it be ``instant``: who waits here comes before the timers
-        of that instant. For the one who plays the world outside. Where nothing is due before, it costs no turn."""
-        if instant <= self.now:
-            return
-        first = self._timers.first()
-        if not self._ready and not self._foreign and (first is None or first >= instant):
-            self.now = instant
-            return
+        """Let all run that is due before ``instant``, then let it be ``instant``: who waits here comes before the
+        timers of that instant. For the one who plays the world outside. Where timers leave nothing to run behind them
+        they are called from here: that costs no turn of the loop."""
         if self._reached is not None:
             raise RuntimeError("one at a time: somebody waits for an instant already")
+        while self.now < instant and not self._ready and not self._foreign:
+            first = self._timers.first()
+            if first is None or first >= instant:
+                self.now = instant
+                return
+            self.now = max(self.now, first)
+            for handle in self._timers.take_due(self.now):
+                if not handle.cancelled():  # by one of those before it
+                    handle._run()  # as the loop itself does
+        if self.now >= instant:
+            return
         waiter = self.create_future()
         self._reached = (instant, waiter)
         try:
@@ -181,6 +191,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Future[T]:
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
+        self._worked = True
         work = (executor or self._threads).submit(func, *args)
         self._foreign += 1
         result = asyncio.wrap_future(work, loop=self)
@@ -197,8 +208,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._foreign -= 1
 
     async def shutdown_default_executor(self, *args: Any) -> None:
-        with self.foreign_work():
-            await super().shutdown_default_executor(*args)
+        if self._worked:  # to wait for nobody would take a thread, too
+            with self.foreign_work():
+                await super().shutdown_default_executor(*args)
 
     # ---- tasks ------------------------------------------------------------------------------------------
 
@@ -267,12 +279,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 class _JumpingSelector(selectors.DefaultSelector):
     """Where the base loop would wait, it asks ``turn`` instead. The loop keeps its timers from the base class,
-    so a wait is either 0 (something can run) or without end (idle).
+    so a wait is either 0 (something can run) or without end (idle). What the system has to say is asked for only while
+    foreign work is out: what else comes from a thread is in the loop's own list already.
     """
 
-    def __init__(self, turn: Callable[[bool], bool]) -> None:
+    def __init__(self, turn: Callable[[bool], bool], foreign: Callable[[], bool]) -> None:
         super().__init__()
         self._turn_of_loop = turn
+        self._foreign = foreign
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         if self.get_map():  # the first one is the loop's own wake-up pipe
@@ -280,7 +294,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         return super().register(fileobj, events, data)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        woken = super().select(0)
+        woken = super().select(0) if self._foreign() else []
         must_wait = self._turn_of_loop(timeout != 0 and not woken)
         return super().select(None) if must_wait else woken
 

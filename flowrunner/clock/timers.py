@@ -12,6 +12,8 @@ _PURGE_FROM = 64
 class _Cancellable(Protocol):
     postponed: tuple[int, int] | None
     """Its new place in the queue; None unless somebody has postponed it."""
+    waits: bool
+    """Whether it is in the queue."""
 
     def cancelled(self) -> bool: ...
 
@@ -34,13 +36,17 @@ class TimerQueue(Generic[T]):
 
     def push(self, instant: int, entry: T) -> None:
         self._entered += 1
+        entry.waits = True
         heapq.heappush(self._heap, (instant, self._entered, entry))
 
-    def postpone(self, entry: T, instant: int) -> None:
-        """Move an entry that is in the queue to a later instant, behind all that are there by then. Costs nothing
-        until its old one is reached: what is put off with every message does not fill the queue."""
+    def postpone(self, entry: T, instant: int) -> bool:
+        """Move an entry to a later instant, behind all that are there by then. Costs nothing until its old one is
+        reached: what is put off with every message does not fill the queue. False where it was taken already."""
+        if not entry.waits:
+            return False
         self._entered += 1
         entry.postponed = (instant, self._entered)
+        return True
 
     def first(self) -> int | None:
         """The instant of the next live entry; None when nothing waits."""
@@ -60,7 +66,9 @@ class TimerQueue(Generic[T]):
         """Remove and return all live entries with an instant up to ``now``, in order."""
         due: list[T] = []
         while self._heap and self._heap[0][0] <= now and (first := self.first()) is not None and first <= now:
-            due.append(heapq.heappop(self._heap)[2])
+            entry = heapq.heappop(self._heap)[2]
+            entry.waits = False
+            due.append(entry)
         return due
 
     def take_all(self) -> list[T]:
@@ -71,7 +79,7 @@ class TimerQueue(Generic[T]):
         )
         self.clear()
         for _, entry in live:
-            entry.postponed = None
+            entry.postponed, entry.waits = None, False
         return [entry for _, entry in live]
 
     def entry_cancelled(self) -> None:

@@ -10,9 +10,9 @@ It fails closed. Every field that is named must be usable and of the kind that i
 from flowrunner.expression.check import Names, check, result_kind
 from flowrunner.expression.errors import EvaluationError, ExpressionError, Unusable
 from flowrunner.expression.parse import FUNCTIONS, parse
-from flowrunner.expression.program import Program, compile_expression
+from flowrunner.expression.program import Program, compile_expression, program_of
 from flowrunner.expression.scope import RecordScope, Scope
-from flowrunner.expression.trace import Clause, Trace
+from flowrunner.expression.trace import Clause, Trace, clause_texts
 from flowrunner.expression.tree import Expression, Kind, Scalar
 from flowrunner.expression.units import measured_names, unit_of
 
@@ -31,9 +31,11 @@ __all__ = [
     "Trace",
     "Unusable",
     "check",
+    "clause_texts",
     "compile_expression",
     "measured_names",
     "parse",
+    "program_of",
     "result_kind",
     "unit_of",
 ]

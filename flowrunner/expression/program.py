@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
+from functools import lru_cache
 
 from flowrunner.expression.compile import Function, function_of
 from flowrunner.expression.errors import EvaluationError, Unusable
 from flowrunner.expression.kinds import PLAIN, Kinds
+from flowrunner.expression.parse import parse
 from flowrunner.expression.scope import Scope
 from flowrunner.expression.trace import Explainer, Trace
 from flowrunner.expression.tree import Expression, Kind, Scalar, kind_of
@@ -19,11 +22,13 @@ class Program:
     and EvaluationError when a field is of the wrong kind or the calculation fails.
     """
 
-    __slots__ = ("_explainer", "_kinds", "_variables", "evaluate", "expression")
+    __slots__ = ("_explainer", "_kinds", "_plain", "_variables", "evaluate", "expression")
 
     def __init__(self, expression: Expression, variables: Mapping[str, Scalar], kinds: Kinds) -> None:
         self.expression = expression
         self.evaluate: Function = function_of(expression.ast, variables, kinds)
+        self._plain = self.evaluate
+        """The same, where nobody watches."""
         self._variables = variables
         self._kinds = kinds
         self._explainer: Explainer | None = None
@@ -42,7 +47,7 @@ class Program:
 
     def watched(self, see: Callable[[Trace, Scope], None]) -> Program:
         """The same program, which tells of every evaluation why it came out so."""
-        twin = Program(self.expression, self._variables, self._kinds)
+        twin = copy(self)
 
         def evaluate(scope: Scope) -> Scalar:
             see(self.explain(scope), scope)
@@ -58,7 +63,7 @@ class Program:
         outcome: Scalar | None = None
         error = ""
         try:
-            outcome = self.evaluate(scope)
+            outcome = self._plain(scope)
         except (Unusable, EvaluationError) as raised:
             error = str(raised)
         return Trace(outcome, error, self._explainer.clauses(scope))
@@ -74,3 +79,15 @@ def compile_expression(expression: Expression, vars: Mapping[str, Scalar]) -> Pr
     if kinds.errors:
         raise kinds.errors[0]
     return Program(expression, used, kinds)
+
+
+def program_of(text: str, vars: Mapping[str, Scalar]) -> Program:  # noqa: A002 - as in the file
+    """The program of a text that was checked before. One that is asked for again is the same: it keeps nothing of its
+    own. ExpressionError as `parse` and :func:`compile_expression` have it."""
+    return _program(text, tuple(sorted((name, type(value), value) for name, value in vars.items())))
+
+
+@lru_cache(maxsize=1024)
+def _program(text: str, variables: tuple[tuple[str, type, Scalar], ...]) -> Program:
+    """The type is part of the key: 1, 1.0 and true are equal."""
+    return compile_expression(parse(text), {name: value for name, _, value in variables})

@@ -119,6 +119,11 @@ def _asks_the_clock(node: Node) -> bool:
     return any(_asks_the_clock(child) for child in children(node))
 
 
+def clause_texts(expression: Expression) -> list[str]:
+    """The clauses of a condition, before anything is known of them."""
+    return [expression.part(leaf) for leaf in _leaves(expression.ast)]
+
+
 def _leaves(node: Node) -> list[Node]:
     """The clauses in the order of the text. ``not`` belongs to its clause; before a group it is looked through."""
     if isinstance(node, Logic):

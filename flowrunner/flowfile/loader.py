@@ -59,8 +59,9 @@ def scalar(text: str) -> str | int | float | bool | None:
     return text
 
 
-def load(text: str, file: str) -> Document:
-    """Parse one file. Whatever is wrong is in ``problems`` of the result; the tree holds what could be read."""
+def load(text: str, file: str, *, kind: str = "a flow file", begin: str = "'flow: name' and 'nodes:'") -> Document:
+    """Parse one file. Whatever is wrong is in ``problems`` of the result; the tree holds what could be read. ``kind``
+    and ``begin``: what sort of file it is, and what stands in every one of them."""
     document = Document(file, text, Branch(Mark()))
     text = text.removeprefix("\ufeff")
     try:
@@ -79,8 +80,8 @@ def load(text: str, file: str) -> Document:
         document.report(
             Mark() if root is None else _mark(root.start_mark),
             "syntax",
-            "the file is empty" if root is None else "a flow file is a map of keys, this is not",
-            hint="begin with 'flow: name' and 'nodes:'",
+            "the file is empty" if root is None else f"{kind} is a map of keys, this is not",
+            hint=f"begin with {begin}",
         )
         return document
     builder = _Builder(document)

@@ -55,11 +55,17 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
 
         At the very instant of closing the gate counts as closed.
         """
-        return Slot(start := self.current(now + self.gate_closure_ns).end, start + self.slot_ns)
+        start = self.delivery_start(now)
+        return Slot(start, start + self.slot_ns)
+
+    def delivery_start(self, now: Instant) -> Instant:
+        """When the delivery begins that an order made at ``now`` is for."""
+        gate = now + self.gate_closure_ns
+        return gate - gate % self.slot_ns + self.slot_ns
 
     def changes_at(self, now: Instant) -> Instant:
         """When :meth:`delivery` gives the next slot: the gate closure of the one that it gives now."""
-        return self.delivery(now).start - self.gate_closure_ns
+        return self.delivery_start(now) - self.gate_closure_ns
 
     def of_day(self, day: date, zone: ZoneInfo) -> Iterator[Slot]:
         """The slots of a local day: 92 or 100 quarter-hours where the clocks change, else 96."""

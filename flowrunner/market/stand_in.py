@@ -25,13 +25,17 @@ class StandIn:
     def __init__(
         self, market: Market, values: Sequence[float | None], *, one_slot: bool = False, timeout_s: float = 10.0
     ) -> None:
-        self.values = list(values)
+        self.become(values)
         self.trouble = ""
         """Why it cannot be asked, or ""."""
         self.delay_s = 0.0
         self._market = market
         self._one_slot = one_slot
         self._timeout_s = timeout_s
+
+    def become(self, values: Sequence[float | None]) -> None:
+        """From now on these; the first for the delivery slot of the next question."""
+        self.values = list(values)
         self._first: Slot | None = None
 
     async def fetch(self, asked: Question, now: Callable[[], Instant]) -> list[Price]:

@@ -127,13 +127,13 @@ class Runtime:
 
     def rejected(self, worker: Worker, code: str, reason: str, message: Message | None) -> None:
         """A message leaves by the error port; where nobody takes it there, it is kept as a dead letter."""
-        context, reason = self.contexts[worker.spec.address], self.mask(reason)
-        if context.report(code, reason, message):
+        context = worker.ctx
+        if context.report(code, reason, message) or message is None:  # the latter: a timer's
             return
-        handle = ((message.meta or {}) if message is not None else {}).get("reply")
-        if handle is not None:  # somebody waits for what will not come
+        reason = self.mask(reason)
+        if message.meta and (handle := message.meta.get("reply")) is not None:  # somebody waits for what will not come
             self.replies.answer(str(handle), refusal(422, code, f"{worker.spec.id}: {reason}"))
-        if message is None or self.volatile:  # the former: a timer's
+        if self.volatile:
             return
         try:
             self.store.add_dead_letter(dead_letter(worker.spec, self.now(), code, reason, message))

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from flowrunner.clock import Timer
 from flowrunner.clock.io_time import loop_seconds
 from flowrunner.errors import FlowrunnerError, Reject
-from flowrunner.expression import Program, RecordScope, compile_expression, parse
+from flowrunner.expression import Program, RecordScope, program_of
 from flowrunner.graph import ERROR_PORT
 from flowrunner.http import Response
 from flowrunner.message import JSON, FieldInfo, Instant, Message, Origin, Quality
@@ -72,7 +72,7 @@ class NodeContext:
         if market is None:
             return None
         if not self._use_from <= now < self._use_until:  # asked for every record, and the same until the gate closes
-            self._use = market.delivery(now).start
+            self._use = market.delivery_start(now)
             self._use_until = self._use - market.gate_closure_ns
             self._use_from = self._use_until - market.slot_ns
         return self._use
@@ -123,8 +123,7 @@ class NodeContext:
             raise FlowrunnerError(f"{self.address} sets a timer but has no on_timer")
         slot = (name, key)
         before = self._timers.get(slot)
-        if before is not None and before.when <= at:
-            before.postpone(at)
+        if before is not None and before.when <= at and before.postpone(at):
             return
         self.cancel_timer(name, key)
         if self._worker.closing:
@@ -209,16 +208,18 @@ class NodeContext:
         """Count an error and send its record by the error port: whether somebody there took it."""
         reason = self._runtime.mask(reason)  # a peer may have echoed a key
         self._worker.counters.error(code, reason, self.now())
-        # Limited by the code and the first words, which name the field or topic: each trouble is said by itself.
-        subject = reason.partition(":")[0][:40]
-        self.log.warning(f"{code}: {subject.replace('%', '%%')}%s", reason[len(subject) :])
+        if self.log.isEnabledFor(logging.WARNING):
+            # Limited by the code and the first words, which name the field or topic: each trouble is said by itself.
+            subject = reason.partition(":")[0][:40]
+            self.log.warning(f"{code}: {subject.replace('%', '%%')}%s", reason[len(subject) :])
         return self._send_error(code, reason, message)
 
     def _send_error(self, code: str, reason: str, message: Message | None) -> bool:
         """The record of an error, by the error port: whether somebody there took it."""
-        out, counters, now = self._worker.out, self._worker.counters, self.now()
+        out = self._worker.out
         if not out.readers[ERROR_PORT] and out.tap is None:
             return False
+        counters, now = self._worker.counters, self.now()
         about = shown(message.payload) if message is not None else None
         payload = {"node": self.id, "code": code, "reason": reason, "message": about}
         if message is not None:
@@ -268,7 +269,7 @@ class NodeContext:
         return self._runtime.connections.get(self.address, key, make)
 
     def condition(self, text: str) -> Program:
-        program = compile_expression(parse(text), self.vars)
+        program = program_of(text, self.vars)
         look = self._runtime.on_condition
         return program if look is None else look(self.address, program)
 

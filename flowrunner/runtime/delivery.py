@@ -68,7 +68,12 @@ class Outlet:
     def collect(self, result: Output, root: Root | None, path: Path) -> None:
         """Put what ``process`` returned into the batch: all of it or, where one part is wrong, nothing."""
         if type(result) is Message and "out" in self.readers:  # by far the most common
-            self.batch.append(("out", self.stamp(result, root, path)))
+            if self._key is None and result.path is None:
+                _set(result, "root", root)
+                _set(result, "path", self._start if path is None else path + self._start)
+            else:
+                result = self.stamp(result, root, path)
+            self.batch.append(("out", result))
         else:
             self.batch += [(port, self.stamp(message, root, path)) for port, message in self.by_port(result)]
 

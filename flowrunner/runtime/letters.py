@@ -20,10 +20,13 @@ def too_large(payload: JSON, cap: int) -> bool:
     """Whether the payload has more than about ``cap`` characters as JSON. Stops counting there."""
     if type(payload) is dict and len(payload) <= 64:  # an ordinary record is looked at quickly
         for name, one in payload.items():
-            if type(one) not in _SMALL or type(name) is not str or len(name) > 64:
+            kind = type(one)
+            if (kind not in _SMALL and (kind is not str or len(one) > 64)) or type(name) is not str or len(name) > 64:
                 break
         else:
             return False
+    elif type(payload) in _SMALL:
+        return False
     left, waiting = cap, [payload]
     while waiting:
         one = waiting.pop()

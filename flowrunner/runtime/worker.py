@@ -32,6 +32,7 @@ INLINE_DEPTH = 24
 """Plain nodes that run inside one another's call before the next gets its own turn."""
 RETRY_S = (0.01, 3600.0)
 """Bounds of the wait that a node asks for with Retry."""
+_FAULTS_OR_CANCELLED = (*NODE_FAULTS, asyncio.CancelledError)
 
 Due = tuple[str, str, int]
 """A timer that is due: name, key, instant."""
@@ -102,7 +103,7 @@ class Worker:
     def run_plain(self, depth: int) -> None:
         """Process what waits, up to a batch; the worker's own task goes on with the rest."""
         began = stopwatch()
-        out, inbox, host, ctx = self.out, self.inbox, self.host, self.ctx
+        out, inbox, host, ctx, waiting = self.out, self.inbox, self.host, self.ctx, self.due
         sliced, until = host.sliced, began + SLICE_S
         self.busy = True
         out.depth = depth
@@ -111,24 +112,24 @@ class Worker:
         due: Due | None = None
         try:
             while count < BATCH and not out.pending and self.trouble is None:
-                if self.due:
-                    due, entry = self.due.popleft(), None
-                else:
-                    due, entry = None, inbox.take()
-                    if entry is None:
-                        break
+                if waiting:
+                    due, entry = waiting.popleft(), None
+                elif (entry := inbox.take()) is not None:
+                    due = None
                     received += 1
+                else:
+                    break
                 count += 1
                 try:
                     if entry is not None:
-                        message = self.message = entry[1]
-                        ctx.input = entry[0]
+                        ctx.input, message, _ = entry
+                        self.message = message
                         result = self.process(message, ctx)
                         if result is not None:
                             out.collect(result, message.root, message.path)
                     elif due is not None:
                         self._on_due(due, self._timer_call(due))
-                except (*NODE_FAULTS, asyncio.CancelledError) as error:
+                except _FAULTS_OR_CANCELLED as error:
                     self.failed(error, entry, due)
                 else:
                     if entry is not None and entry[2] is not None:
@@ -140,14 +141,15 @@ class Worker:
         finally:
             self.busy = False
             self.message = None
-            self.counters.received += received
-            self.counters.process_seconds += stopwatch() - began
+            counters = self.counters
+            counters.received += received
+            counters.process_seconds += stopwatch() - began
             if out.batch:
                 out.hand_on()
             elif received:
-                self.counters.last_at = host.now()
+                counters.last_at = host.now()
             out.depth = 0
-            if self._must_go_on:
+            if (waiting or self.trouble is not None or len(inbox)) and not out.pending:
                 self.wake.set()
 
     def _timer_call(self, due: Due) -> Any:
@@ -171,6 +173,11 @@ class Worker:
     def failed(self, error: BaseException, entry: Entry | None, due: Due | None = None) -> None:
         """What ARCHITECTURE §4 says for each exception."""
         message = entry[1] if entry is not None else None
+        if type(error) is Reject:  # by far the most common
+            self.host.rejected(self, error.code, error.reason, message)
+            if entry is not None and entry[2] is not None:
+                entry[2].done()
+            return
         if isinstance(error, Fatal):
             self._keep(entry, due, error)
             self.host.fatal(self, error)

@@ -69,13 +69,19 @@ class Finding(msgspec.Struct, frozen=True):
         meant = [
             findings
             for findings in by_branch.values()
-            if not any(one.validator == "type" and one.own for one in findings)
+            if not any(one.own and _of_another_type(one) for one in findings)
         ]
         if len(meant) != 1:
             yield self
             return
         for inner in meant[0]:
             yield from inner.meant()
+
+
+def _of_another_type(finding: Finding) -> bool:
+    """A map or a list is none of a few words either."""
+    is_part = isinstance(finding.instance, dict | list)
+    return finding.validator == "type" or (finding.validator == "enum" and is_part)
 
 
 def sentences(finding: Finding, owner: str) -> Iterator[Sentence]:

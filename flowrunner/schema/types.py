@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar, cast
 import msgspec
 from msgspec import Meta
 
+from flowrunner.flowfile.cases import ENVIRONMENT_NAME
 from flowrunner.flowfile.flow import FLOW_NAME, VAR_NAME
 from flowrunner.units import DURATION_PATTERN, RATE_PATTERN, SIZE_PATTERN, Duration, Rate, Size
 
@@ -20,6 +21,7 @@ FIELD_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 FORMS: dict[str, tuple[str, str]] = {
     FIELD_NAME: ("a field", "letters, digits and underscores; a dash would be a minus in expressions"),
     FLOW_NAME: ("the name of a flow", "small letters, digits and single dashes, like battery-north"),
+    ENVIRONMENT_NAME: ("a variable of the environment", "capital letters, digits and _, like BESS_API_KEY"),
     VAR_NAME: ("the name of a var", "small letters, digits and _, like max_power"),
 }
 """Pattern → what a text of that form is, and the form in words."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -132,6 +133,8 @@ def connect(path: Path | None, migrations: Sequence[Sequence[str]] = MIGRATIONS)
         connection = sqlite3.connect(
             path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
+        if path is None and migrations is MIGRATIONS:
+            connection.deserialize(_empty())
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -146,6 +149,14 @@ def connect(path: Path | None, migrations: Sequence[Sequence[str]] = MIGRATIONS)
             ) from error
         raise
     return connection
+
+
+@cache
+def _empty() -> bytes:
+    """A new store as it lies in memory: tests make many of them."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        _migrate(connection, "the store in memory", MIGRATIONS)
+        return connection.serialize()
 
 
 def _migrate(connection: sqlite3.Connection, place: str, migrations: Sequence[Sequence[str]]) -> None:

@@ -9,11 +9,12 @@ import msgspec
 
 from flowrunner.errors import did_you_mean
 from flowrunner.expression import ExpressionError, Names, check, parse
+from flowrunner.fields import is_number
 from flowrunner.flowfile import CaseStep, Expectation, Leaf, Step, find
 from flowrunner.graph import ERROR_PORT, Graph, GraphNode
 from flowrunner.graph.model import ERROR_SHAPE
 from flowrunner.message import JSON, Instant
-from flowrunner.shape import ANYTHING, Shape
+from flowrunner.shape import ANYTHING, Kind, Shape
 from flowrunner.testing.stubs import fault, meets_the_outside, read_stub
 from flowrunner.units import parse_instant
 
@@ -58,7 +59,7 @@ class _Checker:
         for index, one in enumerate(case.expect):
             self._expectation(one, "expect", index)
         steps = [one for one in case.steps if isinstance(one, CaseStep)]
-        if not case.expect and not any(one.expect for one in steps):
+        if not case.expect and not any(one.expect or one.refused for one in steps):
             self.trial.report("no-expectation", "nothing is expected: it could not fail", hint="write expect: […]")
 
     # ---- names ------------------------------------------------------------------------------------------------
@@ -67,14 +68,15 @@ class _Checker:
         address = address_of(name, self.trial.flow)
         if address in self.graph.nodes:
             return self.graph.nodes[address]
+        at = self.trial.name_at(*place) if place[-1] == name else self.trial.place(*place)
         if address in self.graph.disabled:
             why = self.graph.disabled[address]
             hint = f"enable it for the test: env: {{{why.split()[0]}: true}}" if why.endswith(" is false") else ""
-            self.trial.report("disabled-node", f"{name!r} does not run ({why})", *place, hint=hint)
+            self.trial.report_at(at, "disabled-node", f"{name!r} does not run ({why})", *place, hint=hint)
             return None
         known = [one.removeprefix(f"{self.trial.flow}/") for one in [*self.graph.nodes, *self.graph.disabled]]
         hint = did_you_mean(name, known) or f"nodes: {', '.join(known[:12])}{', …' if len(known) > 12 else ''}"
-        self.trial.report("unknown-node", f"there is no node {name!r}", *place, hint=hint)
+        self.trial.report_at(at, "unknown-node", f"there is no node {name!r}", *place, hint=hint)
         return None
 
     def _output(self, wire: str, *place: Step) -> tuple[GraphNode, Shape] | None:
@@ -126,7 +128,12 @@ class _Checker:
                     self._fields(spec, spec.shapes.get("out", ANYTHING), value, *here)
 
     def _fields(self, spec: GraphNode, shape: Shape, value: JSON, *place: Step) -> None:
-        if shape.open or not isinstance(value, dict):
+        if shape.open:
+            return
+        if not isinstance(value, dict):
+            if spec.node.peer != "prices" and "value" not in shape.fields:
+                hint = f"write a map of its fields: {', '.join(shape.fields)}"
+                self.trial.report("value", f"{spec.id!r} sends records", *place, hint=hint)
             return
         for name in value:
             if name not in shape.fields:
@@ -134,18 +141,24 @@ class _Checker:
                 hint = did_you_mean(name, known) or f"its fields: {', '.join(known)}"
                 here = find(self.trial.document.root, [*self.trial.path, *place])
                 below = (name,) if name in getattr(here, "items", ()) else ()
-                self.trial.report("unknown-field", f"{spec.id!r} sends no field {name!r}", *place, *below, hint=hint)
+                at = self.trial.name_at(*place, *below) if below else self.trial.place(*place)
+                text = f"{spec.id!r} sends no field {name!r}"
+                self.trial.report_at(at, "unknown-field", text, *place, *below, hint=hint)
+            elif (own := value[name]) is not None and shape.fields[name] not in (None, kind_of_json(own)):
+                text = f"{name!r} is {'true or false' if shape.fields[name] == 'bool' else f'a {shape.fields[name]}'}"
+                self.trial.report("value", f"{text}, not {own!r:.60}", *place, name)
 
     # ---- steps ------------------------------------------------------------------------------------------------
 
     def _step(self, step: CaseStep, *place: Step) -> None:
-        done = [name for name in ACTIONS if getattr(step, name) not in (None, False)]
+        done = [name for name in ACTIONS if getattr(step, name) is not None and getattr(step, name) is not False]
         if len(done) != 1:
             what = f"{' and '.join(done)} are steps of their own" if done else "nothing is done here"
             self.trial.report("step", what, *place, hint=f"a step is one of {', '.join(ACTIONS)}")
             return
         for name in ("value", *OF_EMIT):
-            if getattr(step, name) not in (None, msgspec.UNSET) and step.emit is None:
+            given = getattr(step, name) is not (msgspec.UNSET if name == "value" else None)
+            if given and step.emit is None:
                 self.trial.report("step", f"{name!r} belongs to emit", *place, name)
         if step.emit is not None:
             self._emit(step, *place)
@@ -165,7 +178,7 @@ class _Checker:
         output = self._output(step.emit or "", *place, "emit")
         if step.value is msgspec.UNSET:
             self.trial.report("step", "'value' is missing", *place, "emit", hint="write value: … beside emit")
-        elif output is not None:
+        elif output is not None and not step.refused:
             self._fields(*output, step.value, *place, "value")
         if step.age is not None and step.ahead is not None:
             self.trial.report("step", "'age' and 'ahead' exclude each other", *place, "ahead")
@@ -182,8 +195,8 @@ class _Checker:
         self._stubs(stubs, *place)
         for name in stubs:
             spec = self.graph.nodes.get(address_of(name, self.trial.flow))
-            if spec is not None and spec.address not in before and not meets_the_outside(spec):
-                hint = f"write at the top of the test what it does first: stub: {{{name}: …}}"
+            if spec is not None and spec.address not in before:
+                hint = f"write at the top of the test what it does first: stub: {{{name}: …}}, or silence"
                 self.trial.report("stub", f"{name!r} is not stubbed from the begin", *place, name, hint=hint)
 
     def _peer(self, step: CaseStep, *place: Step) -> None:
@@ -202,6 +215,9 @@ class _Checker:
                 self.trial.report("expect", f"'order' stands alone, without {', '.join(more)}", *place, "order")
             for index, wire in enumerate(one.order):
                 self._output(wire, *place, "order", index)
+                if wire in one.order[:index]:
+                    text = f"{wire!r} is here twice: only its first message counts"
+                    self.trial.report("expect", text, *place, "order", index)
             return
         if (one.from_ is None) == (one.into is None):
             self.trial.report("expect", "it needs either 'from' or 'into'", *place, hint="or 'order': [first, then]")
@@ -209,6 +225,10 @@ class _Checker:
         counts = [name for name in COUNTS if _given(one, name)]
         if len(counts) > 1 and set(counts) != {"at_least", "at_most"}:
             self.trial.report("expect", f"{' and '.join(counts)} exclude each other", *place)
+        elif one.at_least is not None and one.at_least > (one.at_least if one.at_most is None else one.at_most):
+            self.trial.report("expect", f"at least {one.at_least} and at most {one.at_most}: nothing meets it", *place)
+        elif one.at_least == 0 and one.at_most is None:
+            self.trial.report("expect", "at least 0 messages: it could not fail", *place, "at_least")
         shape = self._shape(one, *place)
         if shape is not None and one.where is not None:
             self._where(one.where, shape, *place, "where")
@@ -234,8 +254,16 @@ class _Checker:
             self.trial.report_at(mark, f"expression-{one.code}", one.message, *place, hint=one.hint)
 
 
+def kind_of_json(value: JSON) -> Kind:
+    """None: what is no single value."""
+    if isinstance(value, bool):
+        return "bool"
+    return "text" if isinstance(value, str) else "number" if is_number(value) else None
+
+
 def _given(one: Expectation, name: str) -> bool:
-    return getattr(one, "from_" if name == "from" else name) not in (None, False, msgspec.UNSET)
+    value = getattr(one, "from_" if name == "from" else name)
+    return not any(value is nothing for nothing in ((msgspec.UNSET,) if name == "equals" else (None, False)))
 
 
 def outputs(spec: GraphNode) -> Iterator[str]:

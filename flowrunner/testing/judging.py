@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from flowrunner.expression import Clause, EvaluationError, Program, RecordScope, Unusable, compile_expression, parse
+from flowrunner.expression import Clause, EvaluationError, Program, RecordScope, Unusable, program_of
 from flowrunner.flowfile import Expectation
-from flowrunner.graph import ERROR_PORT, Graph, GraphNode
+from flowrunner.graph import ERROR_PORT, GraphNode
 from flowrunner.message import JSON, Instant, Message
 from flowrunner.testing.checking import address_of, split
 from flowrunner.testing.rig import Sent
 from flowrunner.testing.watching import Judged, Watching
-from flowrunner.units import Duration, to_datetime
+from flowrunner.units import SECOND, Duration, to_datetime
 
 SHOWN = 5
 """Messages that are shown of what came."""
@@ -28,21 +28,24 @@ NOTES = 12
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What an expectation is held against. ``since``: when the last thing was done; ``done``: what that was."""
+    """What an expectation is held against. ``since``: when the last thing was done; ``before``: how many messages had
+    been sent by then; ``done``: what that was."""
 
-    graph: Graph
+    nodes: Mapping[str, GraphNode]
+    """By address; also those that ran only before the file was read again."""
     flow: str
     watching: Watching
     since: Instant
+    before: int
     done: str
     now: Instant
 
     @property
-    def zone(self) -> tzinfo:
-        return next(one.zone for one in self.graph.nodes.values() if one.flow == self.flow)
+    def zone(self) -> ZoneInfo:
+        return next(one.zone for one in self.nodes.values() if one.flow == self.flow)
 
     def node(self, name: str) -> GraphNode:
-        return self.graph.nodes[address_of(name, self.flow)]
+        return self.nodes[address_of(name, self.flow)]
 
     def clock(self, at: Instant) -> str:
         """The flow's local time; with the day where it is another one than now."""
@@ -56,41 +59,54 @@ def judge(one: Expectation, view: View) -> list[str]:
     if one.order is not None:
         return _judge_order(one.order, view)
     came = list(_came(one, view))
-    met = [sent for sent in came if _meets(one, sent, view)]
+    late = came if one.within is None else _came(one, view, view.before)
+    met = [sent for sent in late if _meets(one, sent, view)]
     failure = _count(one, met, view) or _equals(one, met, view)
     if not failure:
         return []
-    lines = [f"expected {_wanted(one)}", f"but {failure}"]
+    instead = "; instead:" if came and not met else ""
+    lines = [f"expected {_wanted(one)}", f"but {failure}{instead}"]
     return [*lines, *_shown(one, came, met, view), *_why(one, view)]
 
 
-def _came(one: Expectation, view: View) -> Iterator[Sent]:
-    """What left by the port, or came into the node."""
+def _came(one: Expectation, view: View, start: int = 0) -> Iterator[Sent]:
+    """What left by the port, or came into the node; without the first ``start`` messages of all."""
     if one.from_ is not None:
         name, port = split(one.from_)
         outputs = {(view.node(name).address, port)}
     else:
         outputs = {(wire.source, wire.port) for wire in view.node(one.into or "").wires}
-    return (sent for sent in view.watching.sent if (sent.address, sent.port) in outputs)
+    return (sent for sent in view.watching.sent[start:] if (sent.address, sent.port) in outputs)
 
 
 def _meets(one: Expectation, sent: Sent, view: View) -> bool:
-    if one.within is not None and not view.since <= sent.at <= view.since + one.within:
+    if one.within is not None and sent.at > view.since + one.within:
         return False
     if one.where is None:
         return True
     program = _program(one.where, view)
-    plain = msgspec.structs.replace(sent.message, fields=None, quality="good", at=sent.at, received_at=sent.at)
-    scope = RecordScope(plain, sent.at, next(iter(view.graph.nodes.values())).zone)
     try:
-        return program.test(scope)
+        return program.test(_AsItLeft(sent, view.zone))
     except (Unusable, EvaluationError):
         return False
 
 
+class _AsItLeft(RecordScope):
+    """Every value may be looked at, stale and bad ones too, and has its age."""
+
+    def __init__(self, sent: Sent, zone: ZoneInfo) -> None:
+        plain = msgspec.structs.replace(sent.message, fields=None, quality="good", at=sent.at, received_at=sent.at)
+        super().__init__(plain, sent.at, zone)
+        self._sent = sent
+
+    def age(self, name: str) -> float:
+        self.value(name)
+        return self._sent.message.info(name).age_ns(self._sent.at) / SECOND
+
+
 def _program(text: str, view: View) -> Program:
-    variables = next(one.vars for one in view.graph.nodes.values() if one.flow == view.flow)
-    return compile_expression(parse(text), variables)
+    variables = next(one.vars for one in view.nodes.values() if one.flow == view.flow)
+    return program_of(text, variables)
 
 
 def _count(one: Expectation, met: Sequence[Sent], view: View) -> str:
@@ -122,13 +138,22 @@ def _equals(one: Expectation, met: Sequence[Sent], view: View) -> str:
 def _difference(wanted: JSON, payload: JSON) -> str:
     """Of a record only what is named counts."""
     if not isinstance(wanted, dict) or not isinstance(payload, dict):
-        return "" if wanted == payload else f"it is {_json(payload)}"
+        return "" if _same(wanted, payload) else f"it is {_json(payload)}"
     wrong = [
         f"{name} is {_json(payload[name])}, not {_json(value)}" if name in payload else f"there is no {name}"
         for name, value in wanted.items()
-        if name not in payload or payload[name] != value
+        if name not in payload or not _same(payload[name], value)
     ]
     return "; ".join(wrong)
+
+
+def _same(one: JSON, other: JSON) -> bool:
+    """Numbers by their value: 1 is 1.0, and true is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _judge_order(wires: Sequence[str], view: View) -> list[str]:
@@ -230,7 +255,7 @@ def _upstream(spec: GraphNode, view: View) -> list[GraphNode]:
         here = waiting.pop(0)
         if here.address not in found:
             found[here.address] = here
-            waiting += [view.graph.nodes[wire.source] for wire in here.wires]
+            waiting += [view.nodes[wire.source] for wire in here.wires]
     return list(found.values())
 
 
@@ -243,8 +268,8 @@ def _of_node(spec: GraphNode, view: View) -> list[str]:
     judged = [one for one in view.watching.judged.get(spec.address, {}).values() if one.last is not None]
     if judged:
         at = max(one.at for one in judged)
-        lines.append(f"{spec.id} judged {_times(judged[0].times)} {view.clock(at)}:")
-        lines += [f"    {text}" for one in judged for text in _traced(one)]
+        traced = [f"    {text}" for one in judged for text in _traced(one)]
+        lines += [f"{spec.id} judged {_times(judged[0].times)} {view.clock(at)}:", *traced] if traced else []
     return lines
 
 
@@ -262,10 +287,12 @@ def _traced(one: Judged) -> list[str]:
     trace = one.last
     if trace is None:
         return []
+    if not isinstance(trace.outcome, bool | None):
+        return []  # an amount: nothing in it is true or false
     lines = [_clause(clause) for clause in trace.clauses]
     if trace.error and not any(clause.reason for clause in trace.clauses):
         lines.append(f"{one.text}: {trace.error}")
-    return lines or [f"{one.text} is {_json(trace.outcome)}"]
+    return lines
 
 
 def _clause(clause: Clause) -> str:

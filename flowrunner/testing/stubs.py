@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from flowrunner.errors import NotConnected, Reject
+from flowrunner.errors import NotConnected, Reject, did_you_mean
 from flowrunner.exchange.stand_in import Answer
 from flowrunner.exchange.stand_in import StandIn as StandInExchange
 from flowrunner.fields import is_number
@@ -49,8 +49,12 @@ def read_stub(given: JSON) -> Stub:
         return Stub(kind="is-silent")
     if isinstance(given, list):
         return _saying(given)
-    if not isinstance(given, dict) or not given or not given.keys() <= set(OPTIONS):
+    own = [name for name in OPTIONS if isinstance(given, dict) and name in given]
+    if not isinstance(given, dict) or not own:
         return _saying([given])
+    if others := [name for name in given if name not in OPTIONS]:
+        hint = did_you_mean(others[0], OPTIONS) or f"a record with a field {own[0]!r} is written {{value: {{…}}}}"
+        raise ValueError(f"{', '.join(others)} beside {', '.join(own)}: a record, or what it answers? {hint}")
     given = dict(given)
     delay = given.pop("delay", "0s")
     if not isinstance(delay, str):
@@ -63,10 +67,15 @@ def read_stub(given: JSON) -> Stub:
         raise ValueError("reason: it is a text")
     if not isinstance(stored, bool):
         raise ValueError("stored: it is true or false")
-    return msgspec.structs.replace(_answering(given, reason), delay_s=delay_s, stored=stored, repeat=repeat)
+    if reason and "rejects" not in given:
+        raise ValueError("reason: it belongs to rejects")
+    if stored and not given.keys() & {"rejects", "error"}:
+        raise ValueError("stored: it belongs to rejects and error; what is accepted is stored anyway")
+    stub = _answering(given, reason, delay_s > 0)
+    return msgspec.structs.replace(stub, delay_s=delay_s, stored=stored, repeat=repeat)
 
 
-def _answering(given: Mapping[str, JSON], reason: str) -> Stub:
+def _answering(given: Mapping[str, JSON], reason: str, delayed: bool) -> Stub:
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} exclude each other")
     if "value" in given:
@@ -85,6 +94,8 @@ def _answering(given: Mapping[str, JSON], reason: str) -> Stub:
         if not isinstance(given["error"], str):
             raise ValueError("error: it is a text")
         return Stub(kind="fails", reason=given["error"])
+    if not delayed:
+        raise ValueError("it says nothing; write accepts, or what it answers")
     return Stub(kind="accepts")
 
 
@@ -98,15 +109,23 @@ def fault(stub: Stub, node: Node, *, source: bool) -> str:
     """Why this node cannot be stubbed so, or ""."""
     if node.peer == "exchange" and stub.kind == "says":
         return "an exchange says nothing by itself; write accepts, silence, {rejects: 400}, {error: …} or {delay: 5s}"
+    if stub.stored and node.peer != "exchange":
+        return "'stored' is of an exchange: nobody else can be asked for it later"
     if node.peer == "prices":
-        if stub.kind in ("accepts", "rejects"):
-            return "prices are a number, a list of numbers, {error: …}, {delay: …} or silence"
+        if stub.kind in ("accepts", "rejects") or stub.status:
+            return "prices are a number, a list of numbers, {value: 50, delay: 5s}, {error: …} or silence"
         if stub.repeat:
             return "prices follow the clock, each for its slot: write them out"
         wrong = next((one for one in stub.values if not _is_price(one)), None)
         return "" if wrong is None else f"{wrong!r:.60} is no price: write a number, null, or {{{PRICE}: 50}}"
     if source and stub.kind in ("accepts", "rejects"):
         return "nothing comes into it: it has nothing to accept or to refuse"
+    if source and stub.kind == "fails" and (stub.status or stub.delay_s):
+        return "nothing comes into it: write {error: …}, alone"
+    if source and stub.repeat and getattr(node.options, "every", None) is None:
+        return "it says its values once: it has no 'every' that they could be repeated at"
+    if stub.kind == "says" and node.peer != "exchange" and "out" not in node.ports:
+        return "it sends nothing on; write accepts, silence, {rejects: 400}, {error: …} or {delay: 5s}"
     return ""
 
 
@@ -142,7 +161,7 @@ class Stage:
 
     def set(self, graph: Graph) -> None:
         """Every node of ``graph`` that is stubbed, or would meet the outside."""
-        self._nodes = {}
+        before, self._nodes = self._nodes, {}
         for address, spec in graph.nodes.items():
             stub = self.stubs.get(address)
             stand_in = getattr(spec.node, "stand_in", None)
@@ -152,25 +171,28 @@ class Stage:
                 kind = _SourceStub if not spec.wires and stub is not None else StubNode
                 made = kind(spec.node, stub)
                 made.away = address in self.away
+                if address in before:
+                    made.go_on(before[address])
                 spec.node = self._nodes[address] = made
 
     def _peer(self, spec: GraphNode, stub: Stub) -> StandInExchange | StandInPrices:
         peer = self._peers.get(spec.address)
         if peer is None:
             if spec.node.peer == "exchange":
-                peer = StandInExchange()
+                peer = StandInExchange(timeout_s=_timeout_s(spec.node))
             else:
                 assert spec.market is not None  # noqa: S101  (who has prices needs a market)
-                peer = StandInPrices(spec.market, (), one_slot=getattr(spec.node.options, "source", "") == "exchange")
+                one_slot = getattr(spec.node.options, "source", "") == "exchange"
+                peer = StandInPrices(spec.market, (), timeout_s=_timeout_s(spec.node), one_slot=one_slot)
             self._peers[spec.address] = peer
-            self._say(peer, stub)
+            self._say(peer, stub, spec.address in self.away)
         return peer
 
     @staticmethod
-    def _say(peer: StandInExchange | StandInPrices, stub: Stub) -> None:
+    def _say(peer: StandInExchange | StandInPrices, stub: Stub, away: bool) -> None:
         if isinstance(peer, StandInPrices):
-            peer.values = [_price(one) for one in stub.values]
-            peer.trouble = stub.reason
+            peer.become([_price(one) for one in stub.values])
+            peer.trouble = AWAY if away else stub.reason
             peer.delay_s = FOREVER_S if stub.kind == "is-silent" else stub.delay_s
             return
         meanings: dict[Kind, Literal["accepts", "rejects", "fails", "is-silent"]]
@@ -184,7 +206,7 @@ class Stage:
         """From now on it does something else."""
         self.stubs[address] = stub
         if (peer := self._peers.get(address)) is not None:
-            self._say(peer, stub)
+            self._say(peer, stub, address in self.away)
         elif (node := self._nodes.get(address)) is not None:
             node.become(stub)
 
@@ -201,8 +223,14 @@ class Stage:
         elif isinstance(peer, StandInPrices):
             peer.trouble = AWAY if away else self.stubs[address].reason
         else:
-            self._nodes[address].away = away
+            self._nodes[address].leave(away)
             ctx.connected(not away, AWAY if away else "")
+
+
+def _timeout_s(node: Node) -> float:
+    """How long it waits for an answer; who does not say waits as long as a client of ours does."""
+    own: Duration = getattr(node.options, "timeout", Duration.parse("10s"))
+    return own.seconds
 
 
 class StubNode(Node):
@@ -216,11 +244,23 @@ class StubNode(Node):
         self.default_queue = original.default_queue
         self.manual = original.manual  # type: ignore[misc]  # that of the type: it has the form all the same
         self.away = False
+        self.turned = asyncio.Event()
+        """It does something else now, or its peer came or went."""
         self.become(stub or Stub(kind="is-silent"))
 
     def become(self, stub: Stub) -> None:
         self.stub = stub
         self._said = 0
+        self.turned.set()
+
+    def go_on(self, before: StubNode) -> None:
+        """The program began again, and its peer did not."""
+        if before.stub is self.stub:
+            self._said = before._said
+
+    def leave(self, away: bool) -> None:
+        self.away = away
+        self.turned.set()
 
     async def process(self, message: Message, ctx: Context) -> Message | None:
         if self.away:
@@ -248,23 +288,35 @@ class _SourceStub(StubNode):
 
     async def produce(self, ctx: Context) -> AsyncIterator[Message]:
         every: Duration | None = getattr(self.original.options, "every", None)
-        if self.stub.kind == "fails":
-            ctx.connected(False, self.stub.reason)
-        while self.stub.kind == "says":
-            if self.stub.delay_s:
-                await asyncio.sleep(self.stub.delay_s)
-            if not self.away:
-                yield said(self.original, self._next(), ctx)
+        failed = False
+        while True:
+            self.turned.clear()
+            stub = self.stub
+            if not self.away and failed != (stub.kind == "fails"):
+                failed = not failed
+                ctx.connected(not failed, stub.reason)
+            if stub.delay_s and self._has_more(every):
+                await asyncio.sleep(stub.delay_s)
+            if stub is self.stub and self._has_more(every):
+                try:
+                    yield said(self.original, self._next(), ctx)
+                except Reject as error:  # what the real one would not believe
+                    ctx.error(error.code, error.reason)
             if every:
                 await ctx.sleep_until_next(lambda now: now - now % every + every)
-            elif self._said >= len(self.stub.values):
-                return
+            elif not self._has_more(every):
+                await self.turned.wait()
+
+    def _has_more(self, every: Duration | None) -> bool:
+        more = every is not None or self._said < len(self.stub.values)
+        return self.stub.kind == "says" and more and not self.away
 
 
-def said(node: Node, value: JSON, ctx: Context) -> Message:
-    """What ``node`` sends on when it hears ``value``. Reject when it would not."""
+def said(node: Node, value: JSON, ctx: Context, port: str = "out") -> Message:
+    """What ``node`` sends on when it hears ``value``; by another port than ``out``: just that. Reject when it would
+    not."""
     say = getattr(node.original if isinstance(node, StubNode) else node, "say", None)
-    if say is not None:
+    if say is not None and port == "out":
         message: Message = say(value, ctx)
         return message
     position = f"said:{ctx.now()}"

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flowrunner.errors import Mark, Problem
+from flowrunner.errors import Mark, Problem, did_you_mean
 from flowrunner.flowfile import (
     CASES_SUFFIX,
     Branch,
     Case,
     CasesFile,
+    CaseStep,
     Document,
     Environment,
     Step,
+    find,
     load,
     mark_of,
     spell,
     substitute,
 )
+from flowrunner.flowfile.substitute import SECRETS_FOLDER
 from flowrunner.graph import Checked, Graph, check_flows
 from flowrunner.registry import Registry
 from flowrunner.schema import Form, bind, decode, schema_of
 from flowrunner.testing.checking import check_case
 
 CASES = Form(schema_of(CasesFile))
+VARIABLE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)")
+"""One of the environment that a flow asks for, also within a default."""
 
 
 @dataclass(slots=True)
@@ -49,6 +55,10 @@ class Trial:
     def place(self, *below: Step) -> Mark:
         """Where a part of it stands in its file."""
         return mark_of(self.document.root, [*self.path, *below])
+
+    def name_at(self, *below: Step) -> Mark:
+        """Where the last name of the way to a part stands."""
+        return key_mark(self.document.root, [*self.path, *below])
 
     def where(self, *below: Step) -> str:
         """``flows/bess.yaml:190:9``."""
@@ -91,11 +101,13 @@ def is_cases_file(file: Path) -> bool:
 
 def as_texts(environment: Environment) -> dict[str, str]:
     """Values as an environment has them."""
-    words = {True: "true", False: "false"}
-    return {
-        name: words[value] if isinstance(value, bool) else f"{value:.17g}" if isinstance(value, float) else str(value)
-        for name, value in environment.items()
-    }
+    return {name: _as_text(value) for name, value in environment.items()}
+
+
+def _as_text(value: str | float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else repr(value).removesuffix(".0")
 
 
 def read_suite(
@@ -120,10 +132,15 @@ def read_suite(
     needs_env = checked.graph is None and trials
     suite.problems = [] if needs_env else list(checked.problems)
     _check_names(trials)
+    _check_variables(trials, documents[1:], texts.values())
     if not any(one.severity == "error" for document in documents for one in document.problems):
         known: dict[tuple[tuple[str, str], ...], Checked] = {}
         for trial in trials:
-            _check(trial, known, registry)
+            _check_flow(trial, known, registry)
+        always = _of_the_flow_itself(checked, known.values())
+        suite.problems = suite.problems or always
+        for trial in trials if not always else ():
+            _check(trial, known[_key(trial)])
     own = [one for document in documents[1:] for one in document.problems]
     own += [one for one in documents[0].problems if one.path.startswith("tests")]
     suite.of_tests = own
@@ -134,7 +151,7 @@ def read_suite(
 
 def _part(text: str, file: str, keys: Sequence[str] | None) -> Document:
     """A document of which only some keys at the top count; with its variables put in from nowhere."""
-    document = load(text, file)
+    document = load(text, file) if keys is not None else load(text, file, kind="a file of tests", begin="'tests:'")
     root = document.root
     if keys is not None:
         kept = {name: tree for name, tree in root.items.items() if name in keys}
@@ -152,7 +169,7 @@ def _trials(document: Document, env: Environment, texts: Mapping[str, str], flow
     tests = document.root.items.get("tests")
     if tests is None:
         return []
-    bound = bind(document, ["tests"], Form(schema_of(list[Case])), "a test")
+    bound = bind(document, ["tests"], Form(schema_of(list[Case])), "a flow")
     if bound.data is None:
         return []
     cases = decode(bound.data, list[Case])
@@ -163,6 +180,8 @@ def _trials(document: Document, env: Environment, texts: Mapping[str, str], flow
 
 
 def _beside(document: Document, texts: Mapping[str, str], flow: str) -> list[Trial]:
+    if any(one.code == "syntax" for one in document.problems):
+        return []  # what is missing then is not missing
     bound = bind(document, [], CASES, "a file of tests")
     if bound.data is None:
         return []
@@ -182,11 +201,51 @@ def _check_names(trials: Iterable[Trial]) -> None:
             trial.report("duplicate-test", "two tests have this name", "name", hint=hint)
 
 
-def _check(trial: Trial, known: dict[tuple[tuple[str, str], ...], Checked], registry: Registry) -> None:
+def _check_variables(trials: Iterable[Trial], files: Iterable[Document], texts: Iterable[str]) -> None:
+    """A variable that nothing asks for is a slip of the pen: the test would run without it."""
+    known = sorted({name for text in texts for name in VARIABLE.findall(text)})
+
+    def check(document: Document, environment: Iterable[str], *place: Step) -> None:
+        for name in environment:
+            if name not in known and name != SECRETS_FOLDER:
+                hint = did_you_mean(name, known) or f"it has {', '.join(known) or 'none'}"
+                mark = key_mark(document.root, [*place, name])
+                path = spell([*place, name])
+                document.report(mark, "unknown-variable", f"the flow asks for no {name}", path=path, hint=hint)
+
+    for document in files:
+        own = document.root.items.get("env")
+        check(document, own.items if isinstance(own, Branch) else (), "env")
+    for trial in trials:
+        check(trial.document, trial.case.env, *trial.path, "env")
+        for index, step in enumerate(trial.case.steps):
+            if isinstance(step, CaseStep) and isinstance(step.reload, dict):
+                check(trial.document, step.reload, *trial.path, "steps", index, "reload")
+
+
+def key_mark(root: Branch, path: Sequence[Step]) -> Mark:
+    """Where the last name of a path stands itself, in its map."""
+    branch = find(root, [*path[:-1]])
+    return branch.keys.get(str(path[-1]), branch.mark) if isinstance(branch, Branch) else mark_of(root, [*path])
+
+
+def _key(trial: Trial) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(trial.environment.items()))
+
+
+def _check_flow(trial: Trial, known: dict[tuple[tuple[str, str], ...], Checked], registry: Registry) -> None:
     """``known``: the flow as checked before, by environment."""
-    environment = tuple(sorted(trial.environment.items()))
-    checked = known.get(environment) or check_flows(trial.texts, trial.environment, registry)
-    known[environment] = checked
+    if _key(trial) not in known:
+        known[_key(trial)] = check_flows(trial.texts, trial.environment, registry)
+
+
+def _of_the_flow_itself(plain: Checked, others: Iterable[Checked]) -> list[Problem]:
+    """Errors that are there in no environment and in that of each test: no test can do anything about them."""
+    errors = [one for one in plain.problems if one.severity == "error" and one.code != "missing-variable"]
+    return [one for one in errors if all(one in other.problems for other in others)]
+
+
+def _check(trial: Trial, checked: Checked) -> None:
     if checked.graph is None:
         first = next(one for one in checked.problems if one.severity == "error")
         hint = "write what it needs under env:, or run `flowrunner validate`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from xml.etree import ElementTree
 
@@ -9,6 +10,7 @@ from flowrunner.testing.coverage import Coverage
 from flowrunner.testing.judging import duration_text
 from flowrunner.testing.playing import Outcome
 
+NOT_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 KINDS = {"node": "nodes", "port": "ports", "clause": "clauses"}
 
 
@@ -51,7 +53,7 @@ def junit(by_file: Mapping[str, Sequence[Outcome]], seconds: Mapping[str, float]
             where, line, _ = place.rsplit(":", 2)
             case = ElementTree.SubElement(
                 suite, "testcase",
-                {"name": one.trial.case.name, "classname": one.trial.flow, "file": where, "line": line,
+                {"name": _clean(one.trial.case.name), "classname": one.trial.flow, "file": where, "line": line,
                  "time": f"{seconds.get(place, 0.0):.3f}"},
             )  # fmt: skip
             for failure in one.failures:
@@ -70,4 +72,4 @@ def _counts(name: str, outcomes: Sequence[Outcome], seconds: Mapping[str, float]
 
 def _clean(text: str) -> str:
     """Without the characters that XML 1.0 cannot hold."""
-    return "".join(char if char in "\t\n" or ord(char) >= 32 else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)

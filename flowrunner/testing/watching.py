@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from flowrunner.expression import Program, Scope, Trace
+from flowrunner.expression import Program, Scope, Trace, clause_texts
 from flowrunner.message import Instant
 from flowrunner.testing.rig import Sent
 
@@ -35,13 +35,16 @@ class Watching:
     def look_on(self, address: str, program: Program) -> Program:
         text = program.expression.text
         judged = self.judged.setdefault(address, {}).setdefault(text, Judged(text))
+        if program.kind == "bool":  # also one that no message ever comes to
+            for clause in clause_texts(program.expression):
+                judged.clauses.setdefault(clause, set())
 
         def see(trace: Trace, scope: Scope) -> None:
+            if program.kind not in ("bool", None) or not isinstance(trace.outcome, bool | None):
+                return  # an amount: nothing in it is true or false
             judged.last, judged.at = trace, self._now()
             judged.times += 1
             judged.held += trace.outcome is True
-            if program.kind not in ("bool", None) or not isinstance(trace.outcome, bool | None):
-                return  # an amount: nothing in it is true or false
             for clause in trace.clauses:
                 seen = judged.clauses.setdefault(clause.text, set())
                 if clause.outcome is not None:

@@ -23,6 +23,7 @@ from tests.peers.program import ROOT, run
 
 CASES = Path(__file__).resolve().parent / "cases"
 HEAD = "# yaml-language-server: $schema=../schemas/flow.schema.json\n"
+HEAD_OF_TESTS = "# yaml-language-server: $schema=../schemas/tests.schema.json\n"
 EVERY_TYPE = "(every node type)"
 HOW = "if it is meant, run: python -m tests.editors.desk"
 

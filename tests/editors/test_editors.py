@@ -12,7 +12,7 @@ import pytest
 from flowrunner.flowfile import FlowFile
 from flowrunner.registry import Registry
 from flowrunner.schema import schema_of
-from tests.editors.desk import CASES, HEAD, HOW, Desk, cases, examples, shipped_flows
+from tests.editors.desk import CASES, HEAD, HEAD_OF_TESTS, HOW, Desk, cases, examples, shipped_flows
 from tests.editors.installed import MANIFEST, language_server
 
 REGISTRY = Registry()
@@ -41,6 +41,14 @@ def test_a_letter_too_much_in_a_flow_that_ships_is_found(editor: Desk) -> None:
     assert wrong.splitlines()[finding.line - 1][finding.column - 1 :] == "modbus-inn"
 
 
+def test_a_letter_too_much_in_a_file_of_tests_is_found(editor: Desk) -> None:
+    right = shipped_flows()["bess.test.yaml"]
+    wrong = right.replace("{advance: ", "{advanse: ", 1)
+    editor.open_all({"wrong.test.yaml": wrong})
+    (finding,) = editor.findings("wrong.test.yaml")
+    assert wrong.splitlines()[finding.line - 1][finding.column - 1 :].startswith("advanse")
+
+
 @pytest.mark.parametrize("name", examples())
 def test_the_example_of_a_type_has_no_finding(editor: Desk, name: str) -> None:
     assert editor.findings(name) == []
@@ -63,7 +71,7 @@ def test_nobody_has_to_read_a_pattern() -> None:
 
 def test_every_case_is_complete() -> None:
     assert {file.stem for file in CASES.glob("*.txt")} == {Path(name).stem for name in cases()}
-    assert all(text.startswith(HEAD) for text in [*cases().values(), *shipped_flows().values()])
+    assert all(text.startswith((HEAD, HEAD_OF_TESTS)) for text in [*cases().values(), *shipped_flows().values()])
 
 
 # ---- completion ------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from flowrunner.message import Message
 from flowrunner.registry import Registry
 from flowrunner.store import Store
 from flowrunner.web import Server, listen
+from tests.peers.until import until
 
-PATIENCE_S = 15.0
+LOOK_S = 0.02
+"""Between two looks over HTTP: they are work for the loop that the flow lives in."""
 BESS = Path(__file__).resolve().parents[2] / "flows" / "bess.yaml"
 
 
@@ -34,7 +36,6 @@ class Living:
         self.http = http
         self.seen: dict[str, list[Message]] = {}
         """Everything that left a node by ``out``, by node id."""
-        self._moved = asyncio.Event()
         for worker in engine.runtime.workers.values():
             worker.tap = self._tap(worker.node.id)
 
@@ -42,29 +43,11 @@ class Living:
         def record(port: str, message: Message) -> None:
             if port == "out":
                 self.seen.setdefault(node, []).append(message)
-            self._moved.set()
 
         return record
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait until ``condition`` holds; looked at whenever a message moves, and every 50 ms beside."""
-
-        async def held() -> bool:
-            return condition()
-
-        await self._until(held, lambda: what)
-
-    async def _until(self, held: Callable[[], Awaitable[bool]], what: Callable[[], str]) -> None:
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
-        while not await held():
-            if asyncio.get_running_loop().time() > deadline:
-                raise AssertionError(f"not within {PATIENCE_S} s: {what()}")
-            self._moved.clear()
-            try:
-                async with asyncio.timeout(0.05):
-                    await self._moved.wait()
-            except TimeoutError:
-                continue
+        await until(condition, what)
 
     async def get(self, path: str) -> Any:
         answer = await self.http.get(path)
@@ -82,7 +65,7 @@ class Living:
             found = await self.status()
             return condition(found)
 
-        await self._until(held, lambda: f"{what}; the status is {found}")
+        await until(held, lambda: f"{what}; the status is {found}", every_s=LOOK_S)
         return found
 
     async def post(self, values: Mapping[str, Any]) -> httpx2.Response:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.end_to_end.living import living, publish
 from tests.end_to_end.test_three_ways import environment
-from tests.peers.mosquitto import Mosquitto
+from tests.peers.mosquitto import TELLS_WHO_LISTENS, Mosquitto
 
 pytestmark = pytest.mark.anyio
 
@@ -28,9 +28,9 @@ NONSENSE = [
 async def test_mqtt_payloads_of_nonsense_never_become_a_value(tmp_path: Path) -> None:
     chance = random.Random(7)  # noqa: S311  (fuzz, the same every time)
     payloads = [*NONSENSE, *(chance.randbytes(chance.randrange(1, 60)) for _ in range(40))]
-    with Mosquitto(tmp_path / "broker") as broker:
+    with Mosquitto(tmp_path / "broker", lines=TELLS_WHO_LISTENS) as broker:
         async with living(tmp_path / "data", environment=environment(broker=broker)) as flow:
-            await flow.until(lambda: flow.node("mqtt")["connected"] is True, "connected")
+            await broker.subscribed("bess/soc", "bess/power")
             await publish(broker.port, "bess/soc", "50")
             for payload in payloads:
                 await publish(broker.port, "bess/soc", payload)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.living import living, publish
-from tests.peers.mosquitto import Mosquitto
+from tests.peers.mosquitto import TELLS_WHO_LISTENS, Mosquitto
 
 pytestmark = pytest.mark.anyio
 
@@ -76,10 +76,10 @@ nodes:
 
 
 async def test_a_persistent_session_misses_nothing(tmp_path: Path) -> None:
-    with Mosquitto(tmp_path / "broker") as broker:
+    with Mosquitto(tmp_path / "broker", lines=TELLS_WHO_LISTENS) as broker:
         text = PERSISTENT.format(url=broker.url)
         async with living(tmp_path / "data", text=text) as flow:
-            await flow.until(lambda: flow.node("in", "kept")["connected"] is True, "connected")
+            await broker.subscribed("news")
             await publish(broker.port, "news", "first")
             await flow.until(lambda: len(flow.seen.get("in", ())) == 1, "the first came")
         for number in range(5):
@@ -138,7 +138,7 @@ nodes:
 
 
 async def test_one_client_id_with_two_settings_is_refused(tmp_path: Path) -> None:
-    with Mosquitto(tmp_path / "broker") as broker:
+    with Mosquitto(tmp_path / "broker", lines=TELLS_WHO_LISTENS) as broker:
         async with living(tmp_path / "data", text=ONE_NAME.format(url=broker.url)) as flow:
             names = ("one", "alike", "other")
 
@@ -154,6 +154,7 @@ async def test_one_client_id_with_two_settings_is_refused(tmp_path: Path) -> Non
             assert refused in ({"one", "alike"}, {"other"})
             for name in refused:
                 assert "uses the client id 'same' with other settings (protocol)" in str(error_of(name))
+            await broker.subscribed("a")
             await publish(broker.port, "a", "1")
             works = "other" if "one" in refused else "one"
             await flow.until(lambda: bool(flow.seen.get(works)), "the first works undisturbed")

@@ -10,7 +10,7 @@ import pytest
 from tests.end_to_end.living import living, publish
 from tests.end_to_end.test_three_ways import environment
 from tests.peers.modbus_server import ModbusServer
-from tests.peers.mosquitto import Mosquitto
+from tests.peers.mosquitto import TELLS_WHO_LISTENS, Mosquitto
 
 pytestmark = pytest.mark.anyio
 
@@ -21,11 +21,12 @@ SPEED = 60.0
 async def test_device_and_broker_die_and_come_back(tmp_path: Path) -> None:
     async with ModbusServer() as device:
         device.set(0, [7500, 2500, 283])
-        with Mosquitto(tmp_path / "broker") as broker:
+        with Mosquitto(tmp_path / "broker", lines=TELLS_WHO_LISTENS) as broker:
             env = environment(device, broker)
             async with living(tmp_path / "data", environment=env, speed=SPEED) as flow:
                 await flow.until_status(lambda one: one["status"] == "online", "the device's values are in")
                 await flow.until(lambda: flow.node("mqtt")["connected"] is True, "mqtt is connected")
+                await broker.subscribed("bess/soc")
 
                 await device.kill()
                 await flow.until(lambda: flow.node("modbus")["connected"] is False, "the device is seen as gone")
@@ -53,6 +54,7 @@ async def test_device_and_broker_die_and_come_back(tmp_path: Path) -> None:
 
                 broker.start()
                 await flow.until(lambda: flow.node("mqtt")["connected"] is True, "the broker is back")
+                await broker.subscribed("bess/soc")
                 before = flow.node("mqtt")["sent"]
                 await publish(broker.port, "bess/soc", "51")  # subscribed again
                 await flow.until(lambda: flow.node("mqtt")["sent"] > before, "mqtt hears again")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.end_to_end.living import living, publish
 from tests.peers.modbus_server import ModbusServer
-from tests.peers.mosquitto import Mosquitto
+from tests.peers.mosquitto import TELLS_WHO_LISTENS, Mosquitto
 
 pytestmark = pytest.mark.anyio
 
@@ -26,9 +26,9 @@ def environment(device: ModbusServer | None = None, broker: Mosquitto | None = N
 async def test_each_field_comes_from_the_best_source(tmp_path: Path) -> None:
     async with ModbusServer() as device:
         device.set(0, [7500, 0xF63C, 0x8000])  # 75.00 %, -2.5 MW, and no temperature
-        with Mosquitto(tmp_path / "broker") as broker:
+        with Mosquitto(tmp_path / "broker", lines=TELLS_WHO_LISTENS) as broker:
             async with living(tmp_path / "data", environment=environment(device, broker)) as flow:
-                await flow.until(lambda: flow.node("mqtt")["connected"] is True, "mqtt is connected")
+                await broker.subscribed("bess/soc", "bess/power", "bess/temperature")
                 answer = await flow.post({"soc_percent": 11, "active_power_mw": 1, "temperature_c": 11})
                 assert answer.status_code == 200
                 await publish(broker.port, "bess/temperature", '{"value": 28.3, "unit": "°C"}')
@@ -51,9 +51,9 @@ async def test_each_field_comes_from_the_best_source(tmp_path: Path) -> None:
 
 
 async def test_kilowatts_are_converted_and_unknown_units_refused(tmp_path: Path) -> None:
-    with Mosquitto(tmp_path / "broker") as broker:
+    with Mosquitto(tmp_path / "broker", lines=TELLS_WHO_LISTENS) as broker:
         async with living(tmp_path / "data", environment=environment(broker=broker)) as flow:
-            await flow.until(lambda: flow.node("mqtt")["connected"] is True, "mqtt is connected")
+            await broker.subscribed("bess/soc", "bess/power", "bess/temperature")
             await publish(broker.port, "bess/power", '{"value": -2500, "unit": "kW"}')
             status = await flow.until_status(lambda one: one["active_power_mw"] is not None, "the power is in")
             assert status["active_power_mw"] == -2.5
@@ -64,9 +64,9 @@ async def test_kilowatts_are_converted_and_unknown_units_refused(tmp_path: Path)
 
 
 async def test_one_topic_alone_does_not_wipe_the_others(tmp_path: Path) -> None:
-    with Mosquitto(tmp_path / "broker") as broker:
+    with Mosquitto(tmp_path / "broker", lines=TELLS_WHO_LISTENS) as broker:
         async with living(tmp_path / "data", environment=environment(broker=broker)) as flow:
-            await flow.until(lambda: flow.node("mqtt")["connected"] is True, "mqtt is connected")
+            await broker.subscribed("bess/soc", "bess/power", "bess/temperature")
             await publish(broker.port, "bess/soc", "75.5")
             await publish(broker.port, "bess/power", "1.5")
             await publish(broker.port, "bess/soc", "76")

@@ -135,7 +135,7 @@ async def test_an_hour_makes_no_tasks(tmp_path: Path) -> None:
             await place.until(lambda begin=begin: clock.now() > start + begin * MINUTE, f"{begin} minutes")  # type: ignore[misc]
             while clock.now() < start + (begin + 12) * MINUTE:
                 found.append(len(asyncio.all_tasks()))
-                await asyncio.sleep(0.01)
+                await clock.sleep_until(clock.now() + MINUTE // 5)
         assert len(place.orders) >= 2
     assert statistics.median(counts[45]) <= statistics.median(counts[5]) + 1
     assert max(counts[45]) <= max(counts[5]) + 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,9 +20,9 @@ from flowrunner.store import Store
 from flowrunner.store.alarms import Alarms
 from flowrunner.units import SECOND, parse_instant
 from tests.end_to_end.living import BESS
+from tests.peers.until import until
 from tests.simulate.living_world import MARKET, VIENNA
 
-PATIENCE_S = 12.0
 MINUTE = 60 * SECOND
 
 
@@ -73,11 +72,10 @@ class Plant:
         return self.engine.counters()["bess/guard"].dropped.get("repeat", 0)
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
-        while not condition():
-            found = f"orders {[str(one) for one in self.orders]}, refused {self.journal.refusals()}"
-            assert asyncio.get_running_loop().time() < deadline, f"not within {PATIENCE_S} s: {what}; {found}"
-            await asyncio.sleep(0.02)
+        def missed() -> str:
+            return f"{what}; orders {[str(one) for one in self.orders]}, refused {self.journal.refusals()}"
+
+        await until(condition, missed)
 
     async def at_the_exchange(self) -> list[tuple[str, float, float, str]]:
         """Its orders, oldest first: side, quantity, limit price and market."""

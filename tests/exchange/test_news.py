@@ -24,6 +24,7 @@ from flowrunner.httpclient.stream import WAITING
 from flowrunner.units import SECOND, iso
 from tests.exchange.desk import Desk, Way, desk, still
 from tests.exchange.simulated import KEY, MINUTE, NOON, order
+from tests.peers.until import until
 
 pytestmark = pytest.mark.anyio
 WAYS: tuple[Way, ...] = ("socket", "direct")
@@ -36,11 +37,8 @@ async def next_of(news: AsyncGenerator[Told, None]) -> Told:
 
 async def listening(at: Desk) -> None:
     """Both streams are heard at the exchange."""
-    async with asyncio.timeout(10):
-        while not (  # noqa: ASYNC110  (the exchange has no event for it)
-            at.venue.exchange._listeners.get("orders") and at.venue.exchange._listeners.get("trades")
-        ):
-            await asyncio.sleep(0.001)
+    heard = at.venue.exchange._listeners
+    await until(lambda: heard.get("orders") and heard.get("trades"), "both streams are heard")
 
 
 # ---- the simulated exchange -----------------------------------------------------------------------------------------

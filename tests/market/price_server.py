@@ -26,8 +26,6 @@ class PriceServer:
     def __init__(self) -> None:
         self.answer: Answering = lambda asked: (404, b"")
         self.asked: list[Asked] = []
-        self.moved = asyncio.Event()
-        """Set with every request; who waits for one clears it."""
         self.port = 0
 
     @property
@@ -42,7 +40,6 @@ class PriceServer:
                 target = urlsplit(line.split()[1].decode())
                 asked = Asked(target.path, dict(parse_qsl(target.query, keep_blank_values=True)))
                 self.asked.append(asked)
-                self.moved.set()
                 decided = self.answer(asked)
                 reply = await decided if isawaitable(decided) else decided
                 if reply is None:

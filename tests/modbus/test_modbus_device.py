@@ -15,6 +15,7 @@ from flowrunner.modbus import Device, ModbusException, Request
 from flowrunner.modbus.plan import Span
 from tests.modbus.raw_device import raw_device
 from tests.peers.modbus_server import ModbusServer, Seen
+from tests.peers.until import until
 
 pytestmark = pytest.mark.anyio
 
@@ -149,9 +150,7 @@ async def test_killed_while_it_is_asked(server: ModbusServer, device: Device) ->
 async def test_an_idle_connection_that_the_device_closed_is_made_again(server: ModbusServer, device: Device) -> None:
     assert await device.read(1, ask(0), SOON) == [7500]
     await server.drop_connections()
-    async with asyncio.timeout(SOON):
-        while device.connected:  # noqa: ASYNC110  # nothing else happens by which to know
-            await asyncio.sleep(0)
+    await until(lambda: not device.connected, "the device hears of it")
     assert await device.read(1, ask(0), SOON) == [7500]
     assert server.connections == device.connections(1) == 2
 

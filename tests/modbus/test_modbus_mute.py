@@ -12,6 +12,7 @@ from flowrunner.modbus import device as module
 from flowrunner.modbus.plan import Span
 from tests.modbus.raw_device import raw_device
 from tests.peers.modbus_server import ModbusServer
+from tests.peers.until import until
 
 pytestmark = pytest.mark.anyio
 
@@ -81,9 +82,8 @@ async def test_it_comes_back_and_returns_to_the_shared_line(server: ModbusServer
         assert await device.read(1, FIRST, SOON) == [7500]
     assert server.connections == before + 1, "both on the shared one"
     assert server._server is not None
-    async with asyncio.timeout(SOON):
-        while len(server._server.active_connections) > 1:  # noqa: ASYNC110  # nothing else happens by which to know
-            await asyncio.sleep(0)
+    open_ones = server._server.active_connections
+    await until(lambda: len(open_ones) <= 1, "its own connection ends")
 
 
 async def test_its_line_becomes_the_shared_one_where_there_is_none(server: ModbusServer, device: Device) -> None:
@@ -142,15 +142,11 @@ async def test_a_gateway_that_takes_one_connection_only(kicks: str) -> None:
     async with raw_device(gateway) as device:
         with pytest.raises(NotConnected, match="unit 2: no answer within"):
             await device.read(2, FIRST, SHORT)
-        async with asyncio.timeout(SOON):
-            while lines:  # noqa: ASYNC110  # the gateway hears of the end a moment later
-                await asyncio.sleep(0)
+        await until(lambda: not lines, "the gateway hears of the end")
         assert await device.read(1, FIRST, SOON) == [1]
         with pytest.raises(NotConnected):
             await device.read(2, FIRST, SHORT)
-        async with asyncio.timeout(SOON):
-            while kicks == "old" and lines:  # noqa: ASYNC110  # as above
-                await asyncio.sleep(0)
+        await until(lambda: kicks == "new" or not lines, "the gateway hears of the end")
         assert await device.read(1, FIRST, SOON) == [1]
         before = tried
         started = time.monotonic()
@@ -161,13 +157,14 @@ async def test_a_gateway_that_takes_one_connection_only(kicks: str) -> None:
         assert time.monotonic() - started < SHORT * module.REFUSED_SHARE, "at once"
         assert tried == before, "and without a connection"
         silent.clear()
-        async with asyncio.timeout(SOON):
-            while True:
-                try:
-                    assert await device.read(2, FIRST, SHORT) == [2]
-                    break
-                except NotConnected:
-                    await asyncio.sleep(SHORT)  # polling, as its node does
+
+        async def answers() -> bool:
+            try:
+                return await device.read(2, FIRST, SHORT) == [2]
+            except NotConnected:
+                return False
+
+        await until(answers, "it is asked again", SOON, every_s=SHORT)  # as its node does
         assert await device.read(1, FIRST, SOON) == [1]
         assert tried == before, "on the shared connection"
 

@@ -9,7 +9,7 @@ import pytest
 
 from flowrunner.errors import NotConnected
 from flowrunner.mqtt.client import Announcement, HungUp, Packet
-from tests.mqtt.conftest import Inbox, MakeClient, States, settled, up
+from tests.mqtt.conftest import PATIENCE_S, Inbox, MakeClient, States, settled, up
 from tests.peers.mosquitto import Mosquitto, free_port
 
 pytestmark = pytest.mark.anyio
@@ -122,15 +122,17 @@ async def test_a_broker_that_falls_silent_is_noticed(broker: Mosquitto, client_o
 
 
 @ONE_LOOP
-async def test_a_quiet_connection_is_kept_alive(broker: Mosquitto, client_of: MakeClient) -> None:
+async def test_a_quiet_connection_is_kept_alive(tmp_path: Path, client_of: MakeClient) -> None:
     """Mosquitto throws out who says nothing for one and a half keepalives; also while nothing is read."""
-    reader, paused = client_of(broker, keepalive=1), client_of(broker, keepalive=1)
-    states = [await up(reader), await up(paused)]
-    paused.pause()
-    await asyncio.sleep(2)
-    assert reader.connected
-    assert paused.connected
-    assert [one.seen for one in states] == [[], []]
+    with Mosquitto(tmp_path, lines=["log_type debug"]) as broker:
+        reader, paused = (client_of(broker, keepalive=1, client_id=name) for name in ("reader", "paused"))
+        states = [await up(reader), await up(paused)]
+        paused.pause()
+        async with asyncio.timeout(PATIENCE_S):  # a ping comes after half a keepalive at the earliest
+            await asyncio.to_thread(broker.until_said, "PINGREQ from reader", "PINGREQ from paused", times=4)
+        assert reader.connected
+        assert paused.connected
+        assert [one.seen for one in states] == [[], []]
 
 
 async def test_retained_messages_are_seen_as_such(broker: Mosquitto, client_of: MakeClient, protocol: str) -> None:

@@ -20,11 +20,11 @@ from flowrunner.store import Store
 from flowrunner.units import iso, parse_instant
 from tests.market import answers
 from tests.market.price_server import Answering, Asked, PriceServer, Reply, price_server
+from tests.peers.until import until
 
 pytestmark = pytest.mark.anyio
 REGISTRY = Registry()
 TOKEN = "s3cr3t/t0ken+plus"
-PATIENCE_S = 10.0
 START = parse_instant("2026-03-29T10:02:00Z")
 DAY = "2026-03-28T23:00:00Z"
 SPRING = ("2026-03-28T23:00Z", "2026-03-29T22:00Z")
@@ -38,7 +38,6 @@ class Running:
         self.worker = engine.runtime.workers["t/price"]
         self.out: list[Message] = []
         self.errors: list[Any] = []
-        self._moved = server.moved
         self.worker.tap = self._tap
 
     def _tap(self, port: str, message: Message) -> None:
@@ -46,22 +45,13 @@ class Running:
             self.errors.append(message.payload)
         else:
             self.out.append(message)
-        self._moved.set()
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait until it holds; looked at when a message or a request moves, and every 50 ms beside."""
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
-        while not condition():
+        def missed() -> str:
             seen = [(iso(one.at), one.payload) for one in self.out[-3:]]
-            assert asyncio.get_running_loop().time() < deadline, (
-                f"{what}; {seen} {self.errors} {self.server.asked[-3:]}"
-            )
-            self._moved.clear()
-            try:
-                async with asyncio.timeout(0.05):
-                    await self._moved.wait()
-            except TimeoutError:
-                continue
+            return f"{what}; {seen} {self.errors} {self.server.asked[-3:]}"
+
+        await until(condition, missed)
 
     def connected(self) -> bool | None:
         return self.worker.counters.connected

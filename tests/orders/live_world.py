@@ -85,7 +85,7 @@ class Wire:
             if why := leaves():
                 raise NotConnected(why)
             world.comes_late(content)
-            await asyncio.sleep(more["timeout_s"])
+            await world.clock.sleep_until(world.clock.now() + round(more["timeout_s"] * SECOND))
             raise NoAnswer("no answer in time")
         try:
             answer = await world.direct.request("POST", url, content=content, still=leaves, **more)
@@ -248,7 +248,7 @@ class World:
         """In seconds: how far the clock is set ``ahead`` of the true time, how long the program is ``off``."""
         await self.stop(kill=kill)
         if off:
-            await asyncio.sleep(off)
+            await self.clock.sleep_until(self.clock.now() + off * SECOND)
         if rename:
             self._flow = "other" if self._flow == "bess" else "bess"
         if mode:

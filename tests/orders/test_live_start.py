@@ -14,8 +14,8 @@ from flowrunner.orders import STOP_FILE, Journal, Order, Refused
 from flowrunner.store import FILE_NAME, reading
 from tests.exchange.simulated import KEY, NO_TLS, Served, served
 from tests.peers.program import Program, run
+from tests.peers.until import until_elsewhere
 
-PATIENCE_S = 10.0
 FLOW = """
 flow: site
 market: {name: AT, slot: 15min, gate_closure: 1min}
@@ -79,12 +79,15 @@ class Site:
     def wish(self, program: Program, soc: float, until: Callable[[list[Order], list[Refused]], object]) -> None:
         """Say what the state of charge is, again and again, until the journal looks so: below 50 % the flow buys."""
         body = {"soc_percent": soc, "temperature_c": 25.0, "price_eur_mwh": 50.0}
-        deadline = time.monotonic() + PATIENCE_S
         with httpx2.Client(trust_env=False, verify=NO_TLS) as http:
-            while not until(*self.journal()):
-                assert time.monotonic() < deadline, (self.journal(), program.lines)
+
+            def wished() -> bool:
+                if until(*self.journal()):
+                    return True
                 assert http.post(f"{program.url}/telemetry", json=body).status_code == 200
-                time.sleep(0.02)
+                return False
+
+            until_elsewhere(wished, lambda: (self.journal(), program.lines))
 
     def sides(self) -> list[str]:
         """Of the orders that the exchange has taken. Another slot may begin while a test runs; no order comes twice."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,8 +18,8 @@ from flowrunner.registry import Registry
 from flowrunner.store import Store
 from flowrunner.units import SECOND, parse_instant
 from tests.exchange.simulated import KEY, Served, served
+from tests.peers.until import until
 
-PATIENCE_S = 15.0
 START = "2026-03-02T12:00:00Z"
 """An order is for 12:15 to 12:30, and its gate closes at 12:10."""
 FLOW = """
@@ -113,10 +112,7 @@ class Trading:
         return await self.journal.advance(self.order.id, state, self.engine.clock.now(), **changes)
 
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
-        while not condition():
-            assert asyncio.get_running_loop().time() < deadline, f"not within {PATIENCE_S} s: {what or self.left}"
-            await asyncio.sleep(0.005)
+        await until(condition, lambda: what or self.left)
 
     async def until_order(self, *states: str) -> Order:
         """Until there is an order in one of the states."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,6 +16,9 @@ from types import TracebackType
 import trustme
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+
+TELLS_WHO_LISTENS = ("log_type subscribe",)
+"""For ``lines``: the broker says who subscribes to what."""
 
 
 def free_port() -> int:
@@ -93,6 +97,22 @@ class Mosquitto:
         process.wait()
         process.stderr.close()
         raise AssertionError(f"mosquitto does not start:\n{said}")
+
+    def until_said(self, *words: str, times: int) -> None:
+        """Read on in its log until all ``words`` came so often; that its end comes is the caller's to see to."""
+        assert self._process is not None
+        assert self._process.stderr is not None
+        left = dict.fromkeys(words, times)
+        for line in self._process.stderr:
+            left = {one: count - (one in line) for one, count in left.items() if count > (one in line)}
+            if not left:
+                return
+        raise AssertionError(f"it ended before it said: {', '.join(left)}")
+
+    async def subscribed(self, *topics: str) -> None:
+        """Wait until somebody has subscribed to each: a client is connected before. It needs ``TELLS_WHO_LISTENS``."""
+        async with asyncio.timeout(10):
+            await asyncio.to_thread(self.until_said, *(f" {topic}\n" for topic in topics), times=1)
 
     def stop(self) -> None:
         """A clean end: what is to persist is written."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from flowrunner.mqtt.client import Client, Packet
 from flowrunner.simulate import World
 from flowrunner.simulate.broker import Broker, make_broker
 from flowrunner.units import Duration, parse_instant
+from tests.peers.until import until
 
-PATIENCE_S = 10.0
 SOON = 2.0
 VIENNA = ZoneInfo("Europe/Vienna")
 MARKET = Market(name="epex_at", slot_ns=Duration.parse("15min"), gate_closure_ns=Duration.parse("5min"))
@@ -82,10 +81,3 @@ async def heard(world: World) -> AsyncIterator[dict[str, list[bytes]]]:
 
 def http(world: World, **more: Any) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(base_url=world.places.exchange, trust_env=False, **more)
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = asyncio.get_running_loop().time() + PATIENCE_S
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"not within {PATIENCE_S} s: {what}"
-        await asyncio.sleep(0.01)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 from flowrunner.commands import read_env_file
 from flowrunner.units import parse_instant
 from tests.peers.program import BESS, LONG, PATIENCE_S, ROOT, Program, environment, run
+from tests.peers.until import until_elsewhere
 
 FREE = ["--modbus-port", "0", "--mqtt-port", "0", "--exchange-port", "0"]
 ABROAD = {
@@ -89,7 +90,7 @@ def test_a_broker_ends_with_a_program_that_is_killed(tmp_path: Path) -> None:
         program.end(signal.SIGKILL)
     if "(mosquitto)" in program.until("sensor at"):
         assert len(brokers) == 1
-        until(lambda: not any(map(runs, brokers)), "the broker ends")
+        until_elsewhere(lambda: not any(map(runs, brokers)), "the broker ends")
 
 
 def test_orders_are_really_placed_in_live_mode_and_the_environment_leads_nowhere(tmp_path: Path) -> None:
@@ -224,7 +225,9 @@ class WorldProgram:
         with self.out.open("w") as out, self._err.open("w") as err:
             self._process = subprocess.Popen(self._command, stdout=out, stderr=err, env=self._env, cwd=ROOT)
         try:
-            until(lambda: "ready; Ctrl-C stops" in self.log or self._process.poll() is not None, "the world is ready")
+            until_elsewhere(
+                lambda: "ready; Ctrl-C stops" in self.log or self._process.poll() is not None, "it is ready"
+            )
             assert self._process.poll() is None, self.log
         except BaseException:
             self.__exit__()
@@ -245,13 +248,6 @@ class WorldProgram:
     def end(self) -> int:
         self._process.terminate()
         return self._process.wait(PATIENCE_S)
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_S} s: {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture

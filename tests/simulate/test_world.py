@@ -23,7 +23,8 @@ from flowrunner.simulate import Elsewhere, Places, World
 from flowrunner.simulate.broker import Mosquitto as WorldMosquitto
 from flowrunner.units import SECOND, Duration, iso
 from tests.peers.mosquitto import Mosquitto
-from tests.simulate.living_world import KINDS, MARKET, NOON, VIENNA, broker, heard, http, living_world, registers, until
+from tests.peers.until import until
+from tests.simulate.living_world import KINDS, MARKET, NOON, VIENNA, broker, heard, http, living_world, registers
 
 pytestmark = pytest.mark.anyio
 

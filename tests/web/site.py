@@ -18,6 +18,7 @@ from flowrunner.message import Message
 from flowrunner.registry import Registry
 from flowrunner.store import Store
 from flowrunner.web import Server, listen
+from tests.peers.until import until
 
 PATIENCE_S = 10.0
 FLOW = """
@@ -83,10 +84,7 @@ class Site:
             writer.close()
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
-        while not condition():
-            assert asyncio.get_running_loop().time() < deadline, f"not within {PATIENCE_S} s: {what}"
-            await asyncio.sleep(0)
+        await until(condition, what, PATIENCE_S)
 
 
 @asynccontextmanager

@@ -39,8 +39,8 @@ from flowrunner.store import Store
 from tests.exchange.simulated import KEY
 from tests.orders.crash.points import Watch
 from tests.orders.crash.told import Ask, Plan, Said
+from tests.peers.until import until
 
-PATIENCE_S = 20.0
 LOADED = (anyio._backends._asyncio, httpcore2, websockets.asyncio.client)
 """What the product imports late is here once for all."""
 
@@ -212,13 +212,7 @@ class _Victim:
         return {one.state for one in self._engine.trading.journal.orders()}
 
     async def _until(self, condition: Callable[[], object], ask: Ask) -> None:
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
-        while not condition():
-            if asyncio.get_running_loop().time() > deadline:
-                raise TimeoutError(
-                    f"not within {PATIENCE_S} s: {ask}; {self._states()}, {self._left}, {self._log.lines}"
-                )
-            await asyncio.sleep(0.002)
+        await until(condition, lambda: f"{ask}; {self._states()}, {self._left}, {self._log.lines}", every_s=0.002)
 
     def _tap(self, node: str) -> Any:  # Any: the runtime's own kind of tap
         return lambda port, message: self._left.setdefault(f"{node}.{port}", []).append(message.payload)

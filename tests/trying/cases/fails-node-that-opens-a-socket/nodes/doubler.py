@@ -1,0 +1,20 @@
+"""doubler: twice the value."""
+
+import socket
+
+from flowrunner.message import Message
+from flowrunner.node import Context, Node, NodeOptions
+
+
+class Doubler(Node):
+    """Double ``x``."""
+
+    class Options(NodeOptions, kw_only=True):
+        """None."""
+
+    options: Options
+
+    def process(self, message: Message, ctx: Context) -> Message:
+        with socket.create_connection(("203.0.113.7", 80)):
+            pass
+        return message.derive({"x": message.payload["x"] * 2})
