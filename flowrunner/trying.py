@@ -49,6 +49,8 @@ def run_tests(
     for suite in suites:
         wanted = [one for one in suite.trials if name.casefold() in one.case.name.casefold()]
         if not wanted:
+            if coverage and not suite.trials:
+                say(f"{suite.file} has no tests")
             continue
         outcomes = by_file[suite.file] = []
         for trial in wanted:

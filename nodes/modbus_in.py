@@ -9,13 +9,14 @@ from msgspec import Meta
 
 from flowrunner.errors import Reject
 from flowrunner.message import JSON, FieldInfo, Instant, Message
-from flowrunner.modbus import Device, Poller, Register, contradictions
+from flowrunner.modbus import Device, Poller, Reading, Register, contradictions, decode, encode
 from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
 from flowrunner.shape import Kind, Shape, known_units
 from flowrunner.units import Duration
 
 STAGGER = Duration.parse("1s")
 """Polls of different nodes are spread over this time, or over a tenth of their interval if that is shorter."""
+SIGNED = {"int16": 16, "int32": 32, "int64": 64}
 HOST_AND_PORT = re.compile(r"[^:]*:[^:]*|\[.*\]:.*")
 """More than one colon without brackets is an IPv6 address."""
 
@@ -98,30 +99,41 @@ class ModbusIn(Node):
         while True:
             position = ctx.position(due)
             readings = await self.poller.poll()
-            now = ctx.now()
-            infos = {
-                name: FieldInfo(
-                    at=now, received_at=now, source=self.id, quality=one.quality, unit=self.options.registers[name].unit
-                )
-                for name, one in readings.items()
-            }
-            payload = {name: one.value for name, one in readings.items() if one.quality != "bad"}
-            self._tell(ctx, {name: one.reason for name, one in readings.items() if one.quality == "bad"}, bool(payload))
-            yield ctx.message(payload, position=position, at=now, fields=infos)
+            message = self._message(readings, position, ctx)
+            wrong = {name: one.reason for name, one in readings.items() if one.quality == "bad"}
+            self._tell(ctx, wrong, bool(message.payload))
+            yield message
             due = await ctx.sleep_until_next(plan)
 
+    def _message(self, readings: Mapping[str, Reading], position: str, ctx: Context) -> Message:
+        now, registers = ctx.now(), self.options.registers
+        infos = {
+            name: FieldInfo(at=now, received_at=now, source=self.id, quality=one.quality, unit=registers[name].unit)
+            for name, one in readings.items()
+        }
+        payload = {name: one.value for name, one in readings.items() if one.quality != "bad"}
+        return ctx.message(payload, position=position, at=now, fields=infos)
+
     def say(self, value: JSON, ctx: Context) -> Message:
-        """``value``: what the registers hold, by field, as their types have it; one of ``na`` is no value, as null."""
+        """``value``: what the registers hold, by field, in the terms of their types (before scale and offset) or, of
+        whole numbers, as a word: 0xF63C. One of ``na`` is no value, as null. A scale that another register holds counts
+        as 10^0."""
         if not isinstance(value, dict):
             raise Reject("value", "it sends records: a map of its registers")
-        now, registers = ctx.now(), self.options.registers
-        good = {name: one for name, one in value.items() if one is not None and one not in registers[name].na}
-        infos = {
-            name: FieldInfo(at=now, received_at=now, source=self.id, quality="good" if name in good else "bad",
-                            unit=registers[name].unit)
-            for name in value
-        }  # fmt: skip
-        return ctx.message(good, position=f"said:{now}", at=now, fields=infos)
+        return self._message({name: self._heard(name, one) for name, one in value.items()}, f"said:{ctx.now()}", ctx)
+
+    def _heard(self, name: str, raw: JSON) -> Reading:
+        register = self.options.registers[name]
+        if raw is None or raw in register.na:
+            return Reading(None, "bad", "no value")
+        bits = SIGNED.get(register.type)
+        if bits is not None and isinstance(raw, int) and 1 << bits - 1 <= raw < 1 << bits:
+            raw -= 1 << bits
+        try:
+            words = encode(register, raw)
+        except ValueError as error:
+            raise Reject("value", f"{name}: {error}") from None
+        return decode(register, words, None if register.scale_from is None else 0)
 
     def _tell(self, ctx: Context, bad: Mapping[str, str], any_value: bool) -> None:
         """A device of which nothing is known is as good as not there, and is shown so."""

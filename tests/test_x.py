@@ -137,7 +137,8 @@ def test_alone_it_lists_its_verbs(tree: Tree) -> None:
     for words in ([], ["help"], ["--help"]):
         done = tree.x(*words)
         assert done.returncode == 0
-        assert set(re.findall(r"^  (\w+) ", done.stdout, re.MULTILINE)) == {"run", "test", "lint", "bench", "try", "validate"}
+        verbs = set(re.findall(r"^  (\w+) ", done.stdout, re.MULTILINE))
+        assert verbs == {"run", "test", "lint", "bench", "try", "validate"}
 
 
 def test_an_unknown_verb_is_named(tree: Tree) -> None:

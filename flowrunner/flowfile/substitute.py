@@ -26,6 +26,8 @@ _SECRET = re.compile(r"secret:([A-Za-z0-9._-]+)", re.ASCII)
 _BRACES = re.compile(r"\$\{|\}")
 SECRETS_FOLDER = "FLOWRUNNER_SECRETS"
 """Environment variable that names the folder of ``${secret:name}`` files; default ``/run/secrets``."""
+MADE_UP = "made-up:"
+"""In place of that folder: every secret is made up, for runs that must not know the real ones."""
 MAX_DEFAULTS = 10
 """Defaults may hold defaults, down to here."""
 
@@ -217,6 +219,8 @@ class _Substituter:
         folder = Path(self.environment.get(SECRETS_FOLDER) or "/run/secrets")
         if name.startswith("."):
             raise _Bad("secret", f"{name!r} is not the name of a secret", "a secret is a file in the secrets folder")
+        if self.environment.get(SECRETS_FOLDER) == MADE_UP:
+            return f"made-up-{name}"
         try:
             return (folder / name).read_text(encoding="utf-8").removesuffix("\n")
         except (OSError, UnicodeDecodeError) as error:

@@ -11,7 +11,7 @@ from flowrunner.connections import Connections
 from flowrunner.engine import Engine
 from flowrunner.errors import FlowrunnerError, Reject, UsageError
 from flowrunner.flowfile import CaseStep, Environment, Expectation, Step
-from flowrunner.graph import Checked, Graph, GraphNode, check_flows
+from flowrunner.graph import ERROR_PORT, Checked, Graph, GraphNode, check_flows
 from flowrunner.message import Instant
 from flowrunner.node import Node
 from flowrunner.registry import Registry
@@ -25,6 +25,9 @@ from flowrunner.testing.suite import Trial, as_texts
 from flowrunner.testing.wall import walled
 from flowrunner.testing.watching import Watching
 from flowrunner.units import parse_instant
+
+INSIDE = ("exception", "defect")
+"""Codes of errors that nobody means: a node type's own code, or the runtime, went wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Outcome:
     """Of each start of the program."""
     received: set[str] = field(default_factory=set)
     """Addresses of the nodes that a message came to."""
+    unnoticed: list[Failure] = field(default_factory=list)
+    """What went wrong inside of nodes, and the test says nothing of it."""
     passed_ns: int = 0
     """Flow time that has passed."""
 
@@ -70,6 +75,7 @@ def play(trial: Trial, registry: Registry, patience_s: float = PATIENCE_S) -> Ou
     if tried:
         text = f"a node tried to reach {', '.join(tried)}; a test touches no network: stub that node"
         outcome.failures.append(Failure(trial.where("name"), [text]))
+    outcome.failures += [] if outcome.failures else outcome.unnoticed  # else it is in why they failed
     return outcome
 
 
@@ -145,8 +151,20 @@ class _Play:
         for address, worker in self.rig.engine.runtime.workers.items():
             if worker.counters.received:
                 self.outcome.received.add(address)
+            code = next((one for one in INSIDE if one in worker.counters.errors), "")
+            if code and not self._expected(address):
+                hint = f"if it is meant, expect something from {worker.spec.id}.error"
+                lines = [f"{worker.spec.id} failed inside ({code}): {worker.counters.last_error}", hint]
+                self.outcome.unnoticed.append(Failure(self.trial.where("name"), lines))
         if self.rig.failed:
             self._fail([f"the flow stopped: {self.rig.failed}"], "name")
+
+    def _expected(self, address: str) -> bool:
+        """Whether the test says something of what leaves this node's error port."""
+        steps = (one for one in self.trial.case.steps if isinstance(one, CaseStep))
+        everything = [*self.trial.case.expect, *(one for step in steps for one in step.expect or ())]
+        wires = [wire for one in everything for wire in (one.from_, *(one.order or ())) if wire is not None]
+        return any((self._address(split(wire)[0]), split(wire)[1]) == (address, ERROR_PORT) for wire in wires)
 
     def _fail(self, lines: list[str], *place: Step) -> None:
         """Why it is so is said once."""

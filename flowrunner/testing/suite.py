@@ -23,7 +23,7 @@ from flowrunner.flowfile import (
     spell,
     substitute,
 )
-from flowrunner.flowfile.substitute import SECRETS_FOLDER
+from flowrunner.flowfile.substitute import MADE_UP, SECRETS_FOLDER
 from flowrunner.graph import Checked, Graph, check_flows
 from flowrunner.registry import Registry
 from flowrunner.schema import Form, bind, decode, schema_of
@@ -32,6 +32,10 @@ from flowrunner.testing.checking import check_case
 CASES = Form(schema_of(CasesFile))
 VARIABLE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)")
 """One of the environment that a flow asks for, also within a default."""
+
+
+BARE = {SECRETS_FOLDER: MADE_UP}
+"""The environment of a test that says nothing of it: that of the machine does not count, and no secret is read."""
 
 
 @dataclass(slots=True)
@@ -116,11 +120,11 @@ def read_suite(
     """The tests of one flow file. ``beside``: name and text of its file of tests; ``others``: flow files that it may
     read from. Pure."""
     alone = {file: text}
-    checked = check_flows(alone, {}, registry)
+    checked = check_flows(alone, BARE, registry)
     texts: Mapping[str, str] = alone
     if any(one.code == "unknown-flow" for one in checked.problems) and others:
         texts = {**alone, **others}
-        checked = check_flows(texts, {}, registry)
+        checked = check_flows(texts, BARE, registry)
     suite = Suite(file, texts=texts)
     documents = [_part(text, file, ["flow", "vars", "tests"])]
     suite.flow = _flow_name(documents[0])
@@ -157,7 +161,7 @@ def _part(text: str, file: str, keys: Sequence[str] | None) -> Document:
         kept = {name: tree for name, tree in root.items.items() if name in keys}
         document.root = Branch(root.mark, kept, {name: root.keys[name] for name in kept}, root.broken)
         document.problems = []
-    substitute(document, {})
+    substitute(document, BARE)
     return document
 
 
@@ -174,7 +178,7 @@ def _trials(document: Document, env: Environment, texts: Mapping[str, str], flow
         return []
     cases = decode(bound.data, list[Case])
     return [
-        Trial(case, document, ["tests", index], texts, flow, as_texts({**env, **case.env}))
+        Trial(case, document, ["tests", index], texts, flow, _environment(env, case))
         for index, case in enumerate(cases)
     ]
 
@@ -187,9 +191,13 @@ def _beside(document: Document, texts: Mapping[str, str], flow: str) -> list[Tri
         return []
     file = decode(bound.data, CasesFile)
     return [
-        Trial(case, document, ["tests", index], texts, flow, as_texts({**file.env, **case.env}))
+        Trial(case, document, ["tests", index], texts, flow, _environment(file.env, case))
         for index, case in enumerate(file.tests)
     ]
+
+
+def _environment(of_file: Environment, case: Case) -> dict[str, str]:
+    return BARE | as_texts({**of_file, **case.env})
 
 
 def _check_names(trials: Iterable[Trial]) -> None:

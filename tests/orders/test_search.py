@@ -68,7 +68,7 @@ async def lose_an_order(at: Served, store: Store) -> Order:
 @pytest.mark.parametrize(("character", "how"), [("plain", "by likeness, not by"), ("good", "by its client order id")])
 @pytest.mark.parametrize("fault", ["answer-lost", "error-after", "delay"])
 async def test_an_order_whose_answer_was_lost_is_found(fault: str, character: Character, how: str) -> None:
-    async with venue(character, patience="100ms") as (at, flow):
+    async with venue(character, patience="400ms") as (at, flow):
         at.exchange.faults.arm(fault, times=1, seconds=3600)
         await flow.wish()
         found = await flow.until_order("accepted", "filled")
