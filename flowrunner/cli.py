@@ -228,10 +228,10 @@ def _replay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     add("--from", dest="first", type=_day, metavar="DATE", help="first day (default: the first of the prices)")
     add("--to", dest="last", type=_day, metavar="DATE", help="last day, included (default: the last of the prices)")
     add("--step", type=_step, default="1min", metavar="TIME", help="time between two telemetry records (default: 1min)")
-    add("--soc", type=float, metavar="PERCENT", help="state of charge at the beginning (default: the guard's min_soc)")
-    add("--capacity", type=float, metavar="MWH", help="of the battery (default: the guard's capacity_mwh, else 10)")
-    add("--power", type=float, default=5.0, metavar="MW", help="the most that it gives or takes (default: 5)")
-    add("--efficiency", type=float, default=0.95, metavar="SHARE", help="of one way (default: 0.95)")
+    add("--soc", type=_number, metavar="PERCENT", help="state of charge at the begin (default: the guard's min_soc)")
+    add("--capacity", type=_number, metavar="MWH", help="of the battery (default: the guard's capacity_mwh, else 10)")
+    add("--power", type=_number, default=5.0, metavar="MW", help="the most that it gives or takes (default: 5)")
+    add("--efficiency", type=_number, default=0.95, metavar="SHARE", help="of one way (default: 0.95)")
     add("--site", action="store_true", help="the battery also feeds its own site over the day, as in run --simulate")
     add("--json", type=Path, metavar="FILE", help="write all figures there; - : to standard output, without the report")
     add("--html", type=Path, metavar="FILE", help="write a page with charts there, which needs no network")
@@ -289,6 +289,13 @@ def _speed(text: str) -> float:
     if not 0.01 <= speed <= 1000:  # beyond, values are older than their limits before a machine has judged them
         raise argparse.ArgumentTypeError(f"{text!r} is not a speed (0.01 to 1000; 60: an hour takes a minute)")
     return speed
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; write it without a unit, like 20") from None
 
 
 def _count(text: str) -> int:

@@ -23,6 +23,8 @@ OK, FAILED, USAGE, BAD_FLOW = 0, 1, 2, 78
 """Exit codes; 78 is EX_CONFIG of sysexits.h."""
 DEFAULT_SPEED = 60.0
 """Of a simulated run: an hour is a minute."""
+HANGS_S = 120.0
+"""Real seconds that one test of a flow may hold the processor."""
 TRACEBACK = "FLOWRUNNER_TRACEBACK"
 """Environment variable: set, a defect of the program shows where it happened."""
 
@@ -314,6 +316,7 @@ def _test(options: argparse.Namespace) -> int:
             name=options.name,
             junit_file=options.junit,
             coverage=options.coverage,
+            limit_s=HANGS_S,
             say=say,
         )
 

@@ -14,7 +14,7 @@ import msgspec
 from flowrunner.engine import check_files
 from flowrunner.errors import Problem, UsageError
 from flowrunner.registry import Registry
-from flowrunner.replay import Result, Setup, report
+from flowrunner.replay import Setup, report
 from flowrunner.replay import replay as run
 from flowrunner.terminal import wanted
 
@@ -33,9 +33,7 @@ def replay(
     on_problems: Callable[[Sequence[Problem]], None],
 ) -> int:
     """Run the command; its exit code. UsageError and FlowrunnerError say why there are no figures."""
-    for target in (json, html):
-        if target is not None and target != STANDARD_OUTPUT and not target.resolve().parent.is_dir():
-            raise UsageError(f"{target} cannot be written: there is no folder {target.parent}")
+    _check(json, html)
     gc.disable()  # for good: the program ends with this, and a search through a year's figures would find nothing
     checked = check_files([flow], environment, registry)
     if checked.graph is None:
@@ -45,33 +43,47 @@ def replay(
         result = run(checked, setup, progress)
     if json != STANDARD_OUTPUT:
         print(report(result), end="")
-    if json is not None:
-        _write_json(json, result)
+    text = msgspec.json.encode(result).decode() + "\n" if json is not None else ""
+    if json == STANDARD_OUTPUT:
+        print(text, end="")
+    elif json is not None:
+        _write(json, text)
     if html is not None:
-        _write_page(html, result)
+        from flowrunner.replay.page import page  # late: only --html needs it
+
+        _write(html, page(result))
     return OK
 
 
-def _write_json(target: Path, result: Result) -> None:
-    text = msgspec.json.encode(result) + b"\n"
-    if target == STANDARD_OUTPUT:
-        print(text.decode(), end="")
-        return
-    _write(target, text)
+def _check(json: Path | None, html: Path | None) -> None:
+    """Before anything runs: a year of trading is not to be lost at the end. UsageError."""
+    if html == STANDARD_OUTPUT:
+        raise UsageError("--html - would write a page to the terminal; name a file")
+    if json is not None and html is not None and json.resolve() == html.resolve():
+        raise UsageError(f"--json and --html both name {json}")
+    for target in (json, html):
+        if target is None or target == STANDARD_OUTPUT:
+            continue
+        folder = target.resolve().parent
+        if not folder.is_dir():
+            raise UsageError(f"{target} cannot be written: there is no folder {target.parent}")
+        if target.is_dir() or not os.access(folder, os.W_OK):
+            what = "it is a folder" if target.is_dir() else f"the folder {target.parent} cannot be written"
+            raise UsageError(f"{target} cannot be written: {what}")
 
 
-def _write(target: Path, content: bytes) -> None:
+def _write(target: Path, text: str) -> None:
+    """Whole or not at all: what was there before stays until then."""
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        target.write_bytes(content)
-    except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror}") from None
-
-
-def _write_page(target: Path, result: Result) -> None:
-    from flowrunner.replay.page import write_page  # late: only --html needs it
-
-    try:
-        write_page(target, result)
+        if target.exists() and not target.is_file():  # a pipe or a device stays what it is
+            target.write_text(text, encoding="utf-8")
+            return
+        try:
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from None
 

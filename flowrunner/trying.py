@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from flowrunner.engine import flow_files, read_files
@@ -13,11 +16,13 @@ from flowrunner.registry import Registry
 from flowrunner.testing.coverage import coverage_of
 from flowrunner.testing.playing import Outcome, play
 from flowrunner.testing.suite import Suite, cases_file, is_cases_file, read_suite
-from flowrunner.testing.telling import coverage_lines, junit, lines, summary
+from flowrunner.testing.telling import coverage_lines, failed, junit, junit_of_problems, lines, summary
 
 OK, FAILED, USAGE, BAD_FLOW = 0, 1, 2, 78
 DEFAULT = Path("flows")
 """Where flows are looked for when none is named; else here."""
+FEW = 20
+"""So many tests are seen at a glance."""
 WATCH_FOR_MS = 200
 """Milliseconds in which changes count as one."""
 
@@ -29,11 +34,13 @@ def run_tests(
     name: str = "",
     junit_file: Path | None = None,
     coverage: bool = False,
+    limit_s: float | None = None,
     say: Callable[[str], None] = print,
 ) -> int:
     """Run the tests of flow files; the exit code. UsageError when there is nothing to run.
 
-    ``name``: only tests whose name holds this text. ``registry`` is asked anew: files of node types may have changed.
+    ``name``: only tests whose name holds this text. ``limit_s``: seconds after which a test that hangs ends the
+    process. ``registry`` is asked anew: files of node types may have changed.
     """
     types = registry()
     suites = read_suites(paths, types)
@@ -41,6 +48,8 @@ def run_tests(
     for problem in problems:
         say(str(problem))
     if any(suite.is_bad for suite in suites):
+        if junit_file is not None:  # an older one would say that all is well
+            _write(junit_file, junit_of_problems([one for one in problems if one.severity == "error"]))
         say("flowrunner: nothing was tested")
         return BAD_FLOW
     by_file: dict[str, list[Outcome]] = {}
@@ -49,26 +58,45 @@ def run_tests(
     for suite in suites:
         wanted = [one for one in suite.trials if name.casefold() in one.case.name.casefold()]
         if not wanted:
-            if coverage and not suite.trials:
-                say(f"{suite.file} has no tests")
+            if not suite.trials and len(suites) > 1:
+                say(f"{suite.file}: there are no tests")
             continue
         outcomes = by_file[suite.file] = []
+        say(suite.file)
         for trial in wanted:
             before = time.perf_counter()
-            outcomes.append(play(trial, types))
+            with _watchdog(limit_s):
+                outcomes.append(play(trial, types))
             seconds[trial.where("name")] = time.perf_counter() - before
-        for line in lines(suite.file, outcomes):
-            say(line)
+            for line in lines(outcomes[-1]):
+                say(line)
         if coverage:
-            for line in coverage_lines(suite.file, coverage_of(suite, outcomes)):
+            few = f"{len(wanted)} of {len(suite.trials)} tests" if len(wanted) < len(suite.trials) else ""
+            for line in coverage_lines(suite.file, coverage_of(suite, outcomes), few):
                 say(line)
     if not by_file:
         _nothing(suites, name)
     if junit_file is not None:
         _write(junit_file, junit(by_file, seconds))
     everything = [one for outcomes in by_file.values() for one in outcomes]
+    if len(everything) > FEW:
+        for line in failed(everything):
+            say(line)
     say(summary(everything, time.perf_counter() - begun))
     return OK if all(one.ok for one in everything) else FAILED
+
+
+@contextmanager
+def _watchdog(limit_s: float | None) -> Iterator[None]:
+    """A node that never lets go of the processor cannot be stopped from within: then the program says where it is, and
+    ends with 1."""
+    if limit_s is not None and sys.__stderr__ is not None:
+        faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        if limit_s is not None:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def watch(

@@ -100,8 +100,7 @@ class ModbusIn(Node):
             position = ctx.position(due)
             readings = await self.poller.poll()
             message = self._message(readings, position, ctx)
-            wrong = {name: one.reason for name, one in readings.items() if one.quality == "bad"}
-            self._tell(ctx, wrong, bool(message.payload))
+            self._tell(ctx, readings)
             yield message
             due = await ctx.sleep_until_next(plan)
 
@@ -120,10 +119,14 @@ class ModbusIn(Node):
         as 10^0."""
         if not isinstance(value, dict):
             raise Reject("value", "it sends records: a map of its registers")
-        return self._message({name: self._heard(name, one) for name, one in value.items()}, f"said:{ctx.now()}", ctx)
+        readings = {name: self._heard(name, one) for name, one in value.items()}
+        self._tell(ctx, readings)
+        return self._message(readings, f"said:{ctx.now()}", ctx)
 
     def _heard(self, name: str, raw: JSON) -> Reading:
-        register = self.options.registers[name]
+        register = self.options.registers.get(name)
+        if register is None:
+            raise Reject("value", f"{name}: there is no such register")
         if raw is None or raw in register.na:
             return Reading(None, "bad", "no value")
         bits = SIGNED.get(register.type)
@@ -135,9 +138,10 @@ class ModbusIn(Node):
             raise Reject("value", f"{name}: {error}") from None
         return decode(register, words, None if register.scale_from is None else 0)
 
-    def _tell(self, ctx: Context, bad: Mapping[str, str], any_value: bool) -> None:
+    def _tell(self, ctx: Context, readings: Mapping[str, Reading]) -> None:
         """A device of which nothing is known is as good as not there, and is shown so."""
-        if any_value:
+        bad = {name: one.reason for name, one in readings.items() if one.quality == "bad"}
+        if len(bad) < len(readings):
             ctx.connected(True)
             for name, reason in bad.items():
                 ctx.error("no-value", f"{name}: {reason}")

@@ -141,6 +141,8 @@ class MqttIn(Node):
             raise Reject("value", "it sends records: a map of the fields of its topics")
         now, known = ctx.now(), {one.field: one for one in self.options.topics.values()}
         for name, one in value.items():
+            if name not in known:
+                raise Reject("value", f"{name}: none of its topics has this field")
             if one is not None and not is_number(one):
                 raise Reject("not-believed", f"{name}: it must be a finite number")
             if one is not None and (wrong := outside(one, known[name])):

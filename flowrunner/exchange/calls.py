@@ -23,6 +23,13 @@ KEY = 8
 """Characters from which on a secret is certainly one: an id that holds a shorter one does so by chance."""
 
 
+def meaning_of(status: int) -> Meaning:
+    """What an answer that is no success says of an order."""
+    if status == 429:
+        return "throttled"
+    return "rejected" if status in REFUSED else "unknown"
+
+
 class Calls:
     """The calls to one exchange. ``secrets`` are masked in :meth:`words` and by :meth:`mask`; what :meth:`said` gives
     is unmasked, for comparing."""
@@ -95,10 +102,9 @@ class Calls:
             return Outcome(meaning="unknown", reason=str(error))
         if is_success(answer.status):
             return answer
-        if answer.status == 429:
-            return Outcome(meaning="throttled", reason=self.words(answer))
-        meaning: Meaning = "rejected" if answer.status in REFUSED else "unknown"
-        return Outcome(meaning=meaning, reason=self.words(answer), answer={"status": answer.status})
+        meaning = meaning_of(answer.status)
+        about = None if meaning == "throttled" else {"status": answer.status}
+        return Outcome(meaning=meaning, reason=self.words(answer), answer=about)
 
     def said(self, answer: Answer) -> JSON:
         """The JSON of an answer; None where it is none."""

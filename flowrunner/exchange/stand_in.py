@@ -13,35 +13,49 @@ from typing import Literal
 import msgspec
 
 from flowrunner.errors import NotConnected
-from flowrunner.exchange.adapter import Found, Outcome, Ticket, Told
+from flowrunner.exchange.adapter import Found, Meaning, Outcome, Ticket, Told
+from flowrunner.exchange.calls import meaning_of
 from flowrunner.message import Instant
 
 AWAY = "the exchange is disconnected"
 
 
+Search = Literal["by-id", "by-likeness", "not"]
+"""How an order can be looked for: by its client order id; on a list; not at all."""
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """How the exchange answers to an order."""
 
-    meaning: Literal["accepts", "rejects", "throttles", "fails", "is-silent"] = "accepts"
+    kind: Literal["accepts", "rejects", "fails", "is-silent"] = "accepts"
+    status: int = 0
+    """Of ``rejects``: what it means for an order is as for a real exchange."""
     reason: str = ""
     """Its words, where it has any."""
     delay_s: float = 0.0
     """It answers this much later."""
     stored: bool = False
-    """Whether it has the order all the same, where it fails or is silent."""
+    """Whether it has the order all the same, where it refuses, fails or is silent."""
+
+    @property
+    def meaning(self) -> Meaning:
+        if self.kind == "accepts":
+            return "accepted"
+        return meaning_of(self.status) if self.kind == "rejects" else "unknown"
 
 
 class StandIn:
     """An `Adapter`. ``timeout_s``: how long an answer is waited for. Orders that it took are in ``taken``, by client
     order id, and can be asked for."""
 
-    dedupes_client_order_id = True
-    can_query = True
     can_cancel = False
-    offset_ns: int | None = None
+    offset_ns: int | None = 0
+    """Its clock is right."""
     distrusted = ""
 
-    def __init__(self, answer: Answer | None = None, *, timeout_s: float = 10.0) -> None:
+    def __init__(self, answer: Answer | None = None, *, search: Search = "by-id", timeout_s: float = 10.0) -> None:
+        self.dedupes_client_order_id = self.can_query = search == "by-id"
+        self._search = search
         self.answer = answer or Answer()
         self.away = False
         """Whether nobody listens there."""
@@ -52,24 +66,22 @@ class StandIn:
         answer = self.answer
         if why := AWAY if self.away else still():
             return Outcome(meaning="not-sent", reason=why)
-        if answer.meaning == "accepts" or answer.stored:
+        if answer.meaning == "accepted" or answer.stored:
             self.taken[ticket.client_order_id] = ticket
-        wait = self._timeout_s if answer.meaning == "is-silent" else answer.delay_s
+        wait = self._timeout_s if answer.kind == "is-silent" else answer.delay_s
         if min(wait, self._timeout_s) > 0:
             await asyncio.sleep(min(wait, self._timeout_s))
         if wait >= self._timeout_s:
             return Outcome(meaning="unknown", reason=f"no answer within {self._timeout_s:g} s")
-        if answer.meaning == "accepts":
+        if answer.meaning == "accepted":
             return Outcome(meaning="accepted", exchange_id=_its_id(ticket), answer={"status": "ACCEPTED"})
-        if answer.meaning == "rejects":
-            return Outcome(meaning="rejected", reason=answer.reason)
-        if answer.meaning == "throttles":
-            return Outcome(meaning="throttled", reason=answer.reason)
-        return Outcome(meaning="unknown", reason=answer.reason)
+        return Outcome(meaning=answer.meaning, reason=answer.reason)
 
     async def find(self, ticket: Ticket, sent_at: Instant, since: Instant, taken: Collection[str]) -> Found:
         if self.away:
             return Found(meaning="unclear", reason=AWAY)
+        if self._search == "not":
+            return Found(meaning="unclear", reason="this exchange cannot be asked for an order")
         if ticket.client_order_id in self.taken:
             told = Told(exchange_id=_its_id(ticket), client_order_id=ticket.client_order_id, status="ACCEPTED")
             return Found(meaning="there", reason="the exchange has it", told=told)

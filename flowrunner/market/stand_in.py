@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from zoneinfo import ZoneInfo
 
 from flowrunner.market.feed import SourceAway
 from flowrunner.market.prices import Price
+from flowrunner.market.publication import Publication
 from flowrunner.market.slots import Market, Slot
 from flowrunner.market.sources import Question
 from flowrunner.message import Instant
 
-HORIZON = 200
-"""Slots that are told of ahead of the running one: two days of quarter-hours."""
-
 
 class StandIn:
     """A `Feed` that says ``values`` (EUR/MWh, None: no price): the first for the delivery slot of its first question
-    and all before, the next for the next, the last for all that follow. ``one_slot``: it speaks of the slot that it is
-    asked for and of no other, as an exchange does. ``timeout_s``: how long a fetch may take."""
+    and all before, the next for the next, the last for all that follow. It tells what is published by then;
+    ``one_slot``: of the slot that it is asked for and of no other, as an exchange does. ``timeout_s``: how long a fetch
+    may take."""
 
     notice = ""
 
     def __init__(
-        self, market: Market, values: Sequence[float | None], *, one_slot: bool = False, timeout_s: float = 10.0
+        self,
+        market: Market,
+        zone: ZoneInfo,
+        values: Sequence[float | None],
+        *,
+        one_slot: bool = False,
+        timeout_s: float = 10.0,
     ) -> None:
         self.become(values)
         self.trouble = ""
         """Why it cannot be asked, or ""."""
         self.delay_s = 0.0
         self._market = market
+        self._published = Publication(zone)
         self._one_slot = one_slot
         self._timeout_s = timeout_s
 
@@ -47,8 +54,8 @@ class StandIn:
         if self.trouble:
             raise SourceAway(self.trouble)
         length = self._market.slot_ns
-        begin = self._market.current(now()).start
-        ahead = [Slot(one, one + length) for one in range(begin, begin + HORIZON * length, length)]
+        begin, end = self._market.current(now()).start, self._published.known_until(now())
+        ahead = (Slot(one, one + length) for one in range(begin, end, length))
         slots = [asked.slot] if self._one_slot else ahead
         return [Price(*slot, price) for slot in slots if (price := self._price(slot, self._first)) is not None]
 

@@ -107,8 +107,8 @@ def _energy(spec: GraphNode) -> Energy | None:
 
 
 def _runs_by_itself(spec: GraphNode) -> bool:
-    """A source that needs nobody outside."""
-    return spec.node.self_contained and not spec.node.manual
+    """A source that needs nobody outside, and says something without being asked."""
+    return spec.node.self_contained and hasattr(spec.node, "produce")
 
 
 def _recorded(graph: Graph, flow: str, name: str) -> str:
@@ -149,9 +149,8 @@ def _telemetry(graph: Graph, flow: str) -> str:
             return one
     raise UsageError(
         f"no node of {flow} sends {', '.join(FIELDS)} together, so there is nothing that the simulated battery could "
-        f"take "
-        f"the place of; call the node with the battery's record {TELEMETRY!r}, or give its records with --data "
-        f"NODE=FILE"
+        f"take the place of; call the node with the battery's record {TELEMETRY!r}, or give its records "
+        "with --data NODE=FILE"
     )
 
 
@@ -166,6 +165,5 @@ def _speaker(graph: Graph, telemetry: str) -> tuple[str, str]:
     off = ", ".join(one.partition("/")[2] for one in graph.disabled) or "none is there"
     raise UsageError(
         f"every automatic input of {spec.id} is off ({off}): there is nobody that the simulated battery could speak "
-        f"as; "
-        "enable one of them, or give records with --data NODE=FILE"
+        "as; enable one of them, or give records with --data NODE=FILE"
     )

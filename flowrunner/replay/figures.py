@@ -45,6 +45,22 @@ class Money(msgspec.Struct, frozen=True):
         return cls(math.fsum(one for one in flows if one > 0), -math.fsum(one for one in flows if one < 0))
 
 
+def profit_of_what_flowed(orders: Iterable[Order], flows: Iterable[SlotFlow]) -> float:
+    """EUR, as if what was ordered and did not flow had been neither paid nor received: of each order the share that
+    flowed of all that its side had bought or sold in its slot."""
+    orders = list(orders)
+    ordered: dict[tuple[Instant, str], float] = {}
+    for one in orders:
+        key = (one.delivery_start, one.side)
+        ordered[key] = ordered.get(key, 0.0) + one.filled_mwh
+    flowed = {(flow.start, side): mwh for flow in flows for side, mwh in (("BUY", flow.bought), ("SELL", flow.sold))}
+    return math.fsum(
+        cash(one) * min(1.0, flowed.get((one.delivery_start, one.side), 0.0) / whole)
+        for one in orders
+        if (whole := ordered[one.delivery_start, one.side])
+    )
+
+
 class Period(msgspec.Struct):
     """What happened in a day or a month of the flow's zone."""
 

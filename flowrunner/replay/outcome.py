@@ -34,6 +34,7 @@ def outcome(stage: Stage, engine: Engine) -> Result:
     prices = [stage.prices.at(Slot(one.start, one.start + slot_ns)) for one in plant.slots]
     result: Result = {
         "flow": head.name,
+        **({"title": head.title} if head.title else {}),
         "file": head.file,
         "file_digest": head.digest,
         "prices": setup.prices,
@@ -46,6 +47,7 @@ def outcome(stage: Stage, engine: Engine) -> Result:
         "profit_eur": rounded(money.profit),
         "revenue_eur": rounded(money.revenue),
         "cost_eur": rounded(money.cost),
+        "profit_of_what_flowed_eur": rounded(figures.profit_of_what_flowed(orders, plant.slots)),
         "energy": figures.energy(plant, site=setup.site),
         "battery": {
             "capacity_mwh": settings.capacity_mwh,
@@ -63,13 +65,39 @@ def outcome(stage: Stage, engine: Engine) -> Result:
         "limits": _limits(plant.limits),
         "slots": {"minutes": slot_ns // (60 * SECOND), "count": len(prices), "without_price": prices.count(None)},
         "telemetry": _telemetry(stage),
+        "errors": _errors(engine),
         "silent": [stage.graph.nodes[one].id for one in stage.cast.silent],
     }
-    result["remarks"] = remarks(result)
+    result["remarks"] = [*_of_the_guard(stage), *remarks(result)]
     if stage.store.read(lambda sql: sql.execute("SELECT COUNT(*) FROM refusals").fetchone()[0]) >= REFUSALS_KEPT:
         result["remarks"].append(f"Of what was blocked only the last {REFUSALS_KEPT} refusals are counted.")
     result["series"] = figures.series(plant.slots, prices, orders, slot_ns)
     return result
+
+
+def _of_the_guard(stage: Stage) -> list[str]:
+    """Where it reckons with another battery than the one in the loop."""
+    energy, settings = stage.cast.energy, stage.plant.battery.settings
+    if energy is None:
+        return ["No risk-guard has an 'energy': nothing keeps the orders within what the battery can take and give."]
+    found = []
+    if energy.capacity_mwh != settings.capacity_mwh:
+        found.append(f"a capacity of {energy.capacity_mwh:g} MWh, the battery here has {settings.capacity_mwh:g}")
+    if energy.efficiency != stage.setup.efficiency:
+        found.append(
+            f"an efficiency of {energy.efficiency:g} each way, the battery here has {stage.setup.efficiency:g} "
+            "(--efficiency)"
+        )
+    return [f"The risk-guard reckons with {'; and with '.join(found)}."] if found else []
+
+
+def _errors(engine: Engine) -> JSON:
+    """Of each node that reported any: how often, by code, and what it said last."""
+    return {
+        worker.spec.id: {"codes": dict(sorted(counters.errors.items())), "last": counters.last_error}
+        for worker in engine.runtime.workers.values()
+        if (counters := worker.counters).errors
+    }
 
 
 def _telemetry(stage: Stage) -> JSON:

@@ -187,6 +187,5 @@ class Plant:
         if abs(left - self.stored_change) > CLOSES * max(account.bought + account.sold + abs(account.site), 1e-3):
             raise FlowrunnerError(
                 f"the energy balance does not close: {left!r} MWh should be left, {self.stored_change!r} MWh are; "
-                f"this is "
-                "a defect of flowrunner, and no figure of this replay is reported"
+                "this is a defect of flowrunner, and no figure of this replay is reported"
             )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from flowrunner.errors import UsageError
 from flowrunner.market import BadPrices, Market, Slot, local_day, midnight
 from flowrunner.market.price_file import read
 from flowrunner.market.prices import Curve
+from flowrunner.market.publication import Publication
 from flowrunner.message import Instant
-from flowrunner.units import SECOND, Duration
+from flowrunner.units import Duration
 
-PUBLISHED = time(12, 45)
-"""Local time at which the day-ahead prices of the next day are known."""
 DAY = timedelta(days=1)
 
 
@@ -27,10 +26,12 @@ class Published:
         self._unit = min(one.end - one.start for one in curve.prices)
         self._of = {one.start: one.eur_mwh for one in curve.prices}
         """By the begin of the market time unit; all of a file are of one length, and at full multiples of it."""
-        self._since: Instant = 0
-        self.turn: Instant = 0
+        self._publication = Publication(zone)
+
+    @property
+    def turn(self) -> Instant:
         """When more becomes known; good after ``seen``."""
-        self._until: Instant = 0
+        return self._publication.turn
 
     def at(self, slot: Slot) -> float | None:
         """EUR/MWh; None where no price is for the whole slot."""
@@ -39,19 +40,7 @@ class Published:
 
     def seen(self, slot: Slot, now: Instant) -> float | None:
         """The same, where it was published by ``now``."""
-        return self.at(slot) if slot.end <= self.known_until(now) else None
-
-    def known_until(self, now: Instant) -> Instant:
-        """The end of the last local day whose prices are published at ``now``."""
-        if not self._since <= now < self.turn:
-            today = local_day(now, self.zone)
-            turn = _published(today, self.zone)
-            if now >= turn:
-                today += DAY
-            self._since = _published(today - DAY, self.zone)
-            self.turn = _published(today, self.zone)
-            self._until = midnight(today + DAY, self.zone)
-        return self._until
+        return self.at(slot) if slot.end <= self._publication.known_until(now) else None
 
     def days(self) -> tuple[date, date]:
         """The first and the last local day of which all is there, from midnight to midnight. UsageError: none."""
@@ -62,10 +51,6 @@ class Published:
         if last < first:
             raise UsageError(f"the prices cover no whole day of {self.zone.key}")
         return first, last
-
-
-def _published(before: date, zone: ZoneInfo) -> Instant:
-    return int(datetime.combine(before, PUBLISHED, zone).astimezone(UTC).timestamp()) * SECOND
 
 
 def published(name: str, market: Market, zone: ZoneInfo) -> Published:
@@ -82,8 +67,7 @@ def published(name: str, market: Market, zone: ZoneInfo) -> Published:
     if market.slot_ns > unit:
         slot = Duration(market.slot_ns)
         raise UsageError(
-            f"--prices: {name} has prices for {unit}, and the flow's market has slots of {slot}: no slot has a price "
-            f"of "
-            f"its own; write 'slot: {unit}' in the flow's market"
+            f"--prices: {name} has prices for {unit}, and the flow's market has slots of {slot}: no slot has a "
+            f"price of its own; write 'slot: {unit}' in the flow's market"
         )
     return Published(curve, market, zone)

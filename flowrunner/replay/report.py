@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 
 from flowrunner.replay.figures import Result
+from flowrunner.replay.remarks import SHOWN_MWH
 
 WIDTH = 100
 BEST = 5
@@ -28,8 +29,8 @@ def _head(result: Result) -> Iterator[str]:
     yield f"prices     {result['prices']}" + (f" ({result['credit']})" if "credit" in result else "")
     yield (
         f"battery    {battery['capacity_mwh']:g} MWh, {battery['power_mw']:g} MW, efficiency "
-        f"{battery['efficiency']:g} each "
-        f"way; from {battery['soc_start_percent']:.1f} % to {battery['soc_end_percent']:.1f} %"
+        f"{battery['efficiency']:g} each way; from {battery['soc_start_percent']:.1f} % to "
+        f"{battery['soc_end_percent']:.1f} %"
     )
     if "battery_as" in telemetry:
         yield f"telemetry  of the simulated battery, as {telemetry['battery_as']} would send it"
@@ -47,8 +48,15 @@ def _money(result: Result) -> Iterator[str]:
             ["  received", f"{_eur(result['revenue_eur'])} EUR"],
             ["  paid", f"{_eur(result['cost_eur'])} EUR"],
             *(
-                [["  for each MWh bought", f"{_eur(result['profit_eur'] / energy['bought_mwh'])} EUR"]]
-                if energy["bought_mwh"] > 0
+                [
+                    [f"  for each MWh {what}", f"{_eur(result['profit_eur'] / energy[f'{what}_mwh'])} EUR"]
+                    for what in ("bought", "sold")
+                    if energy[f"{what}_mwh"] > SHOWN_MWH
+                ]
+            ),
+            *(
+                [["  of what flowed", f"{_eur(result['profit_of_what_flowed_eur'])} EUR"]]
+                if sum(energy["undelivered_mwh"].values()) > SHOWN_MWH
                 else []
             ),
         ]
@@ -61,12 +69,13 @@ def _energy(result: Result) -> Iterator[str]:
     rows = [
         ["bought", energy["bought_mwh"]],
         ["sold", energy["sold_mwh"]],
-        *([["given to the site", energy["site_mwh"]]] if "site_mwh" in energy else []),
+        *([["taken by the site" if energy["site_mwh"] >= 0 else "given by the site", abs(energy["site_mwh"])]]
+          if "site_mwh" in energy else []),
         ["lost in conversion", energy["losses_mwh"]],
         ["more in the battery" if energy["stored_change_mwh"] >= 0 else "less in the battery",
          abs(energy["stored_change_mwh"])],
-        *([["bought and not taken", short["bought"]]] if short["bought"] > 0 else []),
-        *([["sold and not given", short["sold"]]] if short["sold"] > 0 else []),
+        *([["bought and not taken", short["bought"]]] if short["bought"] > SHOWN_MWH else []),
+        *([["sold and not given", short["sold"]]] if short["sold"] > SHOWN_MWH else []),
     ]  # fmt: skip
     yield from _columns([[name, f"{_mwh(value)} MWh"] for name, value in rows])
     yield f"{battery['full_cycles']:.2f} full cycles; of 1 MWh that is bought {share:.4f} MWh can be sold"
@@ -103,11 +112,9 @@ def _months(result: Result) -> Iterator[str]:
 
 
 def _days(result: Result) -> Iterator[str]:
-    days = sorted((one for one in result["days"] if one["orders"]), key=lambda one: (-one["profit_eur"], one["date"]))
-    if not days:
-        return
-    most = min(BEST, (len(days) + 1) // 2)
-    best, worst = days[:most], days[most:][-most:]
+    days = sorted(result["days"], key=lambda one: (-one["profit_eur"], one["date"]))
+    best = [one for one in days[:BEST] if one["profit_eur"] > 0]
+    worst = [one for one in days[-BEST:] if one["profit_eur"] < 0]
     for title, some in (("best days", best), ("worst days", worst)):
         if some:
             yield from _columns(

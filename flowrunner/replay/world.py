@@ -150,7 +150,9 @@ class Stage:
         battery = BatteryVoice(workers[speaker], cast.port, cast.tells, plant.battery) if speaker else None
         step, start, end = self.setup.step, self.span.start, self.span.end
         report_at, every = start, (end - start) // 400
-        for at in range(start, end, step):
+
+        async def replay_until(at: Instant) -> None:
+            """What was recorded before that, each record at its own time."""
             while recorded:
                 due = min((one.due for one in recorded if one.due is not None), default=at)
                 if due >= at:
@@ -162,6 +164,9 @@ class Stage:
                 for voice in recorded:
                     voice.speak(due)
             await loop.reach(at)
+
+        for at in range(start, end, step):
+            await replay_until(at)
             settlement.settle(at)
             for price in prices:
                 price.speak(at)
@@ -175,7 +180,7 @@ class Stage:
                 progress((at - start) / (end - start))
                 if engine.failed.done():
                     break
-        await loop.reach(end)
+        await replay_until(end)
         self.spoken = {voice.id: voice.spoken for voice in recorded}
 
     def _within(self, address: str, records: list) -> list:  # type: ignore[type-arg]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,13 +15,15 @@ from flowrunner.graph import ERROR_PORT, Graph, GraphNode
 from flowrunner.graph.model import ERROR_SHAPE
 from flowrunner.message import JSON, Instant
 from flowrunner.shape import ANYTHING, Kind, Shape
-from flowrunner.testing.stubs import fault, meets_the_outside, read_stub
-from flowrunner.units import parse_instant
+from flowrunner.testing.stage import meets_the_outside
+from flowrunner.testing.stubs import fault, read_stub
+from flowrunner.units import Duration, parse_instant
 
 if TYPE_CHECKING:
     from flowrunner.testing.suite import Trial
 
 ACTIONS = ("emit", "advance", "at", "stub", "disconnect", "reconnect", "restart", "reload", "expect")
+LONGEST = Duration.parse("3660d")
 OF_EMIT = ("age", "ahead", "quality", "key", "refused")
 COUNTS = ("count", "at_least", "at_most", "never", "equals")
 
@@ -53,6 +55,7 @@ class _Checker:
         case = self.trial.case
         self.now = self._instant(case.at, "at")
         self._stubs(case.stub, "stub")
+        self._live()
         for index, step in enumerate(case.steps):
             if isinstance(step, CaseStep):
                 self._step(step, "steps", index)
@@ -61,6 +64,14 @@ class _Checker:
         steps = [one for one in case.steps if isinstance(one, CaseStep)]
         if not case.expect and not any(one.expect or one.refused for one in steps):
             self.trial.report("no-expectation", "nothing is expected: it could not fail", hint="write expect: […]")
+
+    def _live(self) -> None:
+        """On paper an exchange-out runs as it is; in live mode somebody has to answer."""
+        for spec in self.graph.nodes.values():
+            if spec.node.peer == "exchange" and spec.node.live and spec.address not in self.stubbed:
+                name = spec.id if spec.flow == self.trial.flow else spec.address
+                hint = f"write stub: {{{name}: accepts}}"
+                self.trial.report("stub", f"{name!r} is in live mode, and no exchange answers it", "name", hint=hint)
 
     # ---- names ------------------------------------------------------------------------------------------------
 
@@ -163,12 +174,17 @@ class _Checker:
         if step.emit is not None:
             self._emit(step, *place)
         elif step.advance is not None:
+            if step.advance > LONGEST:
+                self.trial.report("time", f"{step.advance} is longer than a test may take", *place, "advance",
+                                  hint=f"{LONGEST} at most")  # fmt: skip
             self.now = None if self.now is None else self.now + step.advance
         elif step.at is not None:
             self._at(step.at, *place, "at")
         elif step.stub is not None:
             self._restub(step.stub, *place, "stub")
         elif step.expect is not None:
+            if not step.expect:
+                self.trial.report("no-expectation", "nothing is expected here", *place, "expect")
             for index, one in enumerate(step.expect):
                 self._expectation(one, *place, "expect", index)
         else:
@@ -180,6 +196,9 @@ class _Checker:
             self.trial.report("step", "'value' is missing", *place, "emit", hint="write value: … beside emit")
         elif output is not None and not step.refused:
             self._fields(*output, step.value, *place, "value")
+        if step.key is not None and output is not None and output[0].key:
+            hint = f"what it sends is about {output[0].key!r}, by its own 'key'"
+            self.trial.report("step", f"{step.emit!r} makes the key itself", *place, "key", hint=hint)
         if step.age is not None and step.ahead is not None:
             self.trial.report("step", "'age' and 'ahead' exclude each other", *place, "ahead")
 
@@ -191,6 +210,8 @@ class _Checker:
         self.now = then if then is not None else self.now
 
     def _restub(self, stubs: Mapping[str, JSON], *place: Step) -> None:
+        if not stubs:
+            self.trial.report("step", "no node is named that answers otherwise", *place)
         before = set(self.stubbed)
         self._stubs(stubs, *place)
         for name in stubs:
@@ -264,9 +285,3 @@ def kind_of_json(value: JSON) -> Kind:
 def _given(one: Expectation, name: str) -> bool:
     value = getattr(one, "from_" if name == "from" else name)
     return not any(value is nothing for nothing in ((msgspec.UNSET,) if name == "equals" else (None, False)))
-
-
-def outputs(spec: GraphNode) -> Iterator[str]:
-    """Every port by which something may leave a node, ``error`` not counted."""
-    silent = set(spec.node.silent_ports())
-    return (port for port in spec.shapes if port not in silent)

@@ -3,7 +3,7 @@ true, or never false."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -12,6 +12,7 @@ from flowrunner.flowfile import Branch, Items, Leaf, Tree, find, load
 from flowrunner.graph import ERROR_PORT, Graph, GraphNode
 from flowrunner.testing.playing import Outcome
 from flowrunner.testing.suite import Suite
+from flowrunner.testing.watching import Watching
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -52,7 +53,7 @@ def coverage_of(suite: Suite, outcomes: Sequence[Outcome]) -> Coverage:
         if not ok:
             gaps.append(Gap(kind, suite.file, mark.line, mark.column, text))
 
-    left = {(sent.address, sent.port) for one in outcomes if one.watching for sent in one.watching.sent}
+    left = {place for one in outcomes if one.watching for place in _left(one.watching, nodes)}
     came = {address for one in outcomes for address in one.received} | {address for address, _ in left}
     for address, why in off.items():
         if address not in nodes:
@@ -69,6 +70,15 @@ def coverage_of(suite: Suite, outcomes: Sequence[Outcome]) -> Coverage:
             count("clause", not missing, mark, text)
     order = {"node": 0, "port": 1, "clause": 2}
     return Coverage(reached, total, sorted(gaps, key=lambda gap: (order[gap.kind], gap.line, gap.column, gap.text)))
+
+
+def _left(watching: Watching, nodes: Mapping[str, GraphNode]) -> Iterator[tuple[str, str]]:
+    """Where messages left. What the test put into the mouth of a node that reads from others shows nothing of it."""
+    emitted = {id(one) for one in watching.emitted}
+    for sent in watching.sent:
+        spec = nodes.get(sent.address)
+        if id(sent.message) not in emitted or spec is None or not spec.wires:
+            yield sent.address, sent.port
 
 
 def _graphs(outcomes: Iterable[Outcome]) -> Iterator[Graph]:

@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from flowrunner.expression import Clause, EvaluationError, Program, RecordScope, Unusable, program_of
+from flowrunner.expression.scope import SCALAR_PAYLOAD
 from flowrunner.flowfile import Expectation
 from flowrunner.graph import ERROR_PORT, GraphNode
+from flowrunner.graph.model import ERROR_SHAPE
 from flowrunner.message import JSON, Instant, Message
 from flowrunner.testing.checking import address_of, split
 from flowrunner.testing.rig import Sent
@@ -61,7 +63,7 @@ def judge(one: Expectation, view: View) -> list[str]:
     came = list(_came(one, view))
     late = came if one.within is None else _came(one, view, view.before)
     met = [sent for sent in late if _meets(one, sent, view)]
-    failure = _count(one, met, view) or _equals(one, met, view)
+    failure = _count(one, met) or _equals(one, met) or _never_there(one, came, view)
     if not failure:
         return []
     instead = "; instead:" if came and not met else ""
@@ -77,6 +79,23 @@ def _came(one: Expectation, view: View, start: int = 0) -> Iterator[Sent]:
     else:
         outputs = {(wire.source, wire.port) for wire in view.node(one.into or "").wires}
     return (sent for sent in view.watching.sent[start:] if (sent.address, sent.port) in outputs)
+
+
+def _never_there(one: Expectation, came: Sequence[Sent], view: View) -> str:
+    """A name of ``where`` that nothing knows: not the flow, and none of the messages. It may be a slip of the pen, and
+    then that nothing met it says nothing."""
+    if one.where is None or not came:
+        return ""
+    names = dict.fromkeys(_program(one.where, view).expression.names)
+    known = {name for sent in came for name in (sent.message.payload if isinstance(sent.message.payload, dict) else ())}
+    known |= {*_variables(view), SCALAR_PAYLOAD}
+    if one.from_ is not None:
+        name, port = split(one.from_)
+        known |= {*view.node(name).shapes.get(port, ERROR_SHAPE).fields}
+    else:
+        known |= {*view.node(one.into or "").incoming.fields}
+    missing = [name for name in names if name not in known]
+    return f"no message has a field {missing[0]!r}" if missing else ""
 
 
 def _meets(one: Expectation, sent: Sent, view: View) -> bool:
@@ -105,11 +124,14 @@ class _AsItLeft(RecordScope):
 
 
 def _program(text: str, view: View) -> Program:
-    variables = next(one.vars for one in view.nodes.values() if one.flow == view.flow)
-    return program_of(text, variables)
+    return program_of(text, _variables(view))
 
 
-def _count(one: Expectation, met: Sequence[Sent], view: View) -> str:
+def _variables(view: View) -> Mapping[str, JSON]:
+    return next(one.vars for one in view.nodes.values() if one.flow == view.flow)
+
+
+def _count(one: Expectation, met: Sequence[Sent]) -> str:
     found = len(met)
     if one.never or one.count == 0:
         return f"{_messages(found)} came" if found else ""
@@ -123,7 +145,7 @@ def _count(one: Expectation, met: Sequence[Sent], view: View) -> str:
     return f"{_messages(found)} came" if found else "none came"
 
 
-def _equals(one: Expectation, met: Sequence[Sent], view: View) -> str:
+def _equals(one: Expectation, met: Sequence[Sent]) -> str:
     if one.equals is msgspec.UNSET:
         return ""
     wanted = one.equals if isinstance(one.equals, list) else [one.equals]
@@ -270,7 +292,20 @@ def _of_node(spec: GraphNode, view: View) -> list[str]:
         at = max(one.at for one in judged)
         traced = [f"    {text}" for one in judged for text in _traced(one)]
         lines += [f"{spec.id} judged {_times(judged[0].times)} {view.clock(at)}:", *traced] if traced else []
-    return lines
+    return [*lines, *_verdict(spec, view)]
+
+
+def _verdict(spec: GraphNode, view: View) -> list[str]:
+    """What a threshold said last, and of which value."""
+    if spec.kind.name != "threshold":
+        return []
+    sent = [one for one in view.watching.sent if (one.address, one.port) == (spec.address, "out")]
+    if not sent or not isinstance(record := sent[-1].message.payload, dict):
+        return []
+    names = ("above", "clear_below", "below", "clear_above", "for", "clear_after")
+    limits = ", ".join(f"{name} {spec.shown[name]}" for name in names if name in spec.shown)
+    field, verdict = spec.shown["field"], record.get(spec.id.replace("-", "_"))
+    return [f"{spec.id} is {verdict} at {view.clock(sent[-1].at)}: {field} is {_json(record.get(field))} ({limits})"]
 
 
 def _times(count: int) -> str:

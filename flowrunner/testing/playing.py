@@ -20,7 +20,8 @@ from flowrunner.store import Store
 from flowrunner.testing.checking import ACTIONS, address_of, split
 from flowrunner.testing.judging import WHY, View, judge
 from flowrunner.testing.rig import PATIENCE_S, Rig, StoryStuck, patience
-from flowrunner.testing.stubs import Stage, dated, read_stub, said
+from flowrunner.testing.stage import Stage, dated, said
+from flowrunner.testing.stubs import read_stub
 from flowrunner.testing.suite import Trial, as_texts
 from flowrunner.testing.wall import walled
 from flowrunner.testing.watching import Watching
@@ -213,12 +214,14 @@ class _Play:
             self.stage.leave(address, step.disconnect is not None, worker.ctx)
         elif step.restart:
             await self._restart({})
-        elif step.reload:
+        else:
             await self._restart(step.reload if isinstance(step.reload, dict) else {})
 
     async def _emit(self, step: CaseStep) -> None:
         name, port = split(step.emit or "")
         worker = self.rig.worker(name)
+        if worker.spec.address in self.stage.away and not worker.node.peer:  # prices that are kept may be spoken of
+            raise _StepFailed(f"{name!r} is disconnected: it hears nothing")
         try:
             message = said(worker.node, step.value, worker.ctx, port)
         except Reject as error:
@@ -231,7 +234,11 @@ class _Play:
         if step.refused:
             raise _StepFailed(f"{name!r} was expected to refuse this value, and took it")
         age = (step.age or 0) - (step.ahead or 0)
-        await self.rig.hand_on(name, dated(message, age, step.quality, step.key), port)
+        try:
+            sent = await self.rig.hand_on(name, dated(message, age, step.quality, step.key), port)
+        except Reject as error:  # its key cannot be made
+            raise _StepFailed(f"{name!r} does not send this on: {error.reason}") from None
+        self.watching.emitted.append(sent)
 
     async def _restart(self, changed: Environment) -> None:
         self._look()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from xml.etree import ElementTree
 
+from flowrunner.errors import Problem
 from flowrunner.testing.coverage import Coverage
 from flowrunner.testing.judging import duration_text
 from flowrunner.testing.playing import Outcome
@@ -14,17 +15,19 @@ NOT_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 KINDS = {"node": "nodes", "port": "ports", "clause": "clauses"}
 
 
-def lines(file: str, outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """The tests of one flow file, a line each; a failing one with all there is to say."""
-    yield file
+def lines(one: Outcome) -> Iterator[str]:
+    """One test in a line; a failing one with all there is to say."""
+    yield f"  {'ok  ' if one.ok else 'FAIL'}  {one.trial.case.name}"
+    for failure in one.failures:
+        yield f"    {failure.where}: {failure.lines[0]}"
+        yield from (f"        {line}" for line in failure.lines[1:])
+
+
+def failed(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """At the end, where many lines lie between: which they were."""
     for one in outcomes:
-        if one.ok:
-            yield f"  ok    {one.trial.case.name}"
-            continue
-        yield f"  FAIL  {one.trial.case.name}"
-        for failure in one.failures:
-            yield f"    {failure.where}: {failure.lines[0]}"
-            yield from (f"        {line}" for line in failure.lines[1:])
+        if not one.ok:
+            yield f"failed: {one.trial.where('name')}: {one.trial.case.name}"
 
 
 def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
@@ -35,9 +38,10 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
     return f"{text} in {seconds:.2f} s ({duration_text(sum(one.passed_ns for one in outcomes))} of flow time)"
 
 
-def coverage_lines(file: str, coverage: Coverage) -> Iterator[str]:
+def coverage_lines(file: str, coverage: Coverage, chosen: str = "") -> Iterator[str]:
+    """``chosen``: by which of the tests, where it was not all."""
     counts = [f"{KINDS[kind]} {coverage.reached[kind]} of {total}" for kind, total in coverage.total.items()]
-    yield f"coverage of {file}: {', '.join(counts)}"
+    yield f"coverage of {file}{chosen and f' by {chosen}'}: {', '.join(counts)}"
     for gap in coverage.gaps:
         yield f"  {gap.file}:{gap.line}:{gap.column}: {gap.kind} not reached: {gap.text}"
 
@@ -56,9 +60,32 @@ def junit(by_file: Mapping[str, Sequence[Outcome]], seconds: Mapping[str, float]
                 {"name": _clean(one.trial.case.name), "classname": one.trial.flow, "file": where, "line": line,
                  "time": f"{seconds.get(place, 0.0):.3f}"},
             )  # fmt: skip
-            for failure in one.failures:
-                element = ElementTree.SubElement(case, "failure", {"message": _clean(failure.lines[0])})
-                element.text = _clean("\n".join([f"{failure.where}: {failure.lines[0]}", *failure.lines[1:]]))
+            if not one.ok:  # one for each test: that is what all readers count
+                told = [
+                    line
+                    for failure in one.failures
+                    for line in (f"{failure.where}: {failure.lines[0]}", *failure.lines[1:])
+                ]
+                first = {"message": _clean(one.failures[0].lines[0]), "type": "expectation"}
+                ElementTree.SubElement(case, "failure", first).text = _clean("\n".join(told))
+    return _xml(root)
+
+
+def junit_of_problems(problems: Sequence[Problem]) -> bytes:
+    """The same where nothing could be tested: an error for each problem."""
+    count = str(len(problems))
+    numbers = {"name": "flowrunner", "tests": count, "failures": "0", "errors": count, "time": "0.000"}
+    root = ElementTree.Element("testsuites", numbers)
+    suite = ElementTree.SubElement(root, "testsuite", numbers)
+    for one in problems:
+        place = {"name": _clean(one.path or one.code), "classname": one.file, "file": one.file, "line": str(one.line)}
+        case = ElementTree.SubElement(suite, "testcase", {**place, "time": "0.000"})
+        error = ElementTree.SubElement(case, "error", {"message": _clean(one.message), "type": one.code})
+        error.text = _clean(str(one))
+    return _xml(root)
+
+
+def _xml(root: ElementTree.Element) -> bytes:
     ElementTree.indent(root)
     text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return text + b"\n"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flowrunner.expression import Program, Scope, Trace, clause_texts
-from flowrunner.message import Instant
+from flowrunner.message import Instant, Message
 from flowrunner.testing.rig import Sent
 
 
@@ -28,6 +28,8 @@ class Watching:
 
     def __init__(self, now: Callable[[], Instant]) -> None:
         self.sent: list[Sent] = []
+        self.emitted: list[Message] = []
+        """Those that the test itself let a node send."""
         self.judged: dict[str, dict[str, Judged]] = {}
         """Address → text of the expression → what was seen of it."""
         self._now = now

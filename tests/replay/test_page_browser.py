@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from flowrunner.replay.page import write_page
+from flowrunner.replay.page import page as page_of
 from tests.replay.result_example import ZONE, Result, made
 
 FIRST, LAST = date(2024, 3, 1), date(2024, 4, 30)
@@ -42,7 +42,7 @@ def result() -> Result:
 @pytest.fixture(scope="module")
 def file(result: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_page(path, result)
+    path.write_text(page_of(result), encoding="utf-8")
     return path
 
 

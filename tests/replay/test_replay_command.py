@@ -24,8 +24,8 @@ from tests.replay.playing import FLOWS
 CYCLE = str(FLOWS / "cycle.yaml")
 WEEK = ["--step", "1h", "--from", "2024-05-06", "--to", "2024-05-12"]
 KEYS = {
-    "flow", "file", "file_digest", "prices", "credit", "from", "to", "step", "zone", "market", "profit_eur",
-    "revenue_eur", "cost_eur", "energy", "battery", "orders", "months", "days", "blocked", "rules", "limits", "slots",
+    "errors", "flow", "file", "file_digest", "prices", "credit", "from", "to", "step", "zone", "market", "profit_eur",
+    "profit_of_what_flowed_eur", "revenue_eur", "cost_eur", "energy", "battery", "orders", "months", "days", "blocked", "rules", "limits", "slots",
     "telemetry", "silent", "remarks", "series",
 }  # fmt: skip
 
@@ -108,7 +108,7 @@ def test_a_bad_flow_ends_with_78(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", CYCLE, *WEEK, "--json", str(tmp_path)]) == 2
-    assert "cannot be written: Is a directory" in capsys.readouterr().err
+    assert "cannot be written: it is a folder" in capsys.readouterr().err
 
 
 @pytest.mark.slow  # a year at a minute's step: half a minute on a quiet machine
@@ -118,3 +118,20 @@ def test_a_year_is_over_soon(step: str, seconds: float, capsys: pytest.CaptureFi
     assert main(["replay", str(ROOT / BESS), "--step", step]) == 0
     assert time.process_time() - begun < seconds
     assert "366 days" in capsys.readouterr().out
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "out.json"
+    target.write_text("before")
+    assert main(["replay", CYCLE, *WEEK, "--from", "1999-01-01", "--json", str(target)]) == 2
+    assert target.read_text() == "before"
+    assert main(["replay", CYCLE, *WEEK, "--json", str(target)]) == 0
+    assert json.loads(target.read_text())["flow"] == "cycle"
+    assert [one.name for one in tmp_path.iterdir()] == ["out.json"]
+    assert main(["replay", CYCLE, *WEEK, "--json", str(target), "--html", str(target)]) == 2
+    assert "both name" in capsys.readouterr().err
+
+
+def test_a_device_stays_a_device(tmp_path: Path) -> None:
+    assert main(["replay", CYCLE, *WEEK, "--json", "/dev/null"]) == 0
+    assert Path("/dev/null").is_char_device()

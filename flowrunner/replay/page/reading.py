@@ -37,7 +37,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     delivery_start: str
     delivery_end: str
     side: str
-    """buy or sell"""
+    """BUY or SELL"""
     quantity_mwh: float
     price_eur_mwh: float | None = None
     """What was paid; None when it was not filled."""

@@ -6,7 +6,6 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import jinja2
@@ -29,11 +28,6 @@ LANES = {
     "soc": ("State of charge", "%", 0),
     "profit": ("Profit, cumulated", "€", 0),
 }
-
-
-def write_page(path: Path, result: Mapping[str, JSON]) -> None:
-    """OSError when the file cannot be written, and what :func:`page` raises."""
-    path.write_text(page(result), encoding="utf-8")
 
 
 def page(result: Mapping[str, JSON]) -> str:

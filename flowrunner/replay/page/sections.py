@@ -12,6 +12,7 @@ import msgspec
 from flowrunner.message import JSON
 from flowrunner.replay.page.reading import Battery, Day, Month, Order, Result
 from flowrunner.replay.page.words import day, figure, month, period, signed, weekday
+from flowrunner.replay.remarks import SHOWN_MWH
 
 DAYS = 5
 """Of the best, and of the worst."""
@@ -83,19 +84,19 @@ def tiles(result: Result) -> Iterator[Tile]:
         unit="€",
         sub=f"{figure(result.profit_eur / days, 2)} € a day in {days} {'day' if days == 1 else 'days'}",
         lines=[
-            Line("↑ Sold for", figure(result.revenue_eur, 2), result.revenue_eur, "€", "di"),
-            Line("↓ Bought for", figure(result.cost_eur, 2), result.cost_eur, "€", "ch"),
+            Line("Received", figure(result.revenue_eur, 2), result.revenue_eur, "€"),
+            Line("Paid", figure(result.cost_eur, 2), result.cost_eur, "€"),
         ],
     )
     lines = [
         Line("↑ Sold", figure(energy.sold_mwh, 1), energy.sold_mwh, "MWh", "di"),
         Line("Lost in conversion", figure(energy.losses_mwh, 1), energy.losses_mwh, "MWh"),
-        Line("Left in the battery", signed(energy.stored_change_mwh, 1), energy.stored_change_mwh, "MWh"),
+        Line("Change in the battery", signed(energy.stored_change_mwh, 1), energy.stored_change_mwh, "MWh"),
     ]
     if energy.site_mwh:
         lines.append(Line("Used on site", figure(energy.site_mwh, 1), energy.site_mwh, "MWh"))
     for key, missing in energy.undelivered_mwh.items():
-        if missing:
+        if missing > SHOWN_MWH:
             label = f"{key.removesuffix('_mwh').capitalize()}, not delivered"
             lines.append(Line(label, figure(missing, 2), missing, "MWh", "bad"))
     yield Tile(
@@ -209,10 +210,10 @@ def _cycles(one: Month) -> str:
 
 
 def best_and_worst(result: Result, stretches: Mapping[str, Stretch]) -> tuple[list[Row], list[Row]]:
-    """The days that earned most, and those that earned least and are none of the best."""
+    """The days that earned most, and those that lost most."""
     ranked = sorted(result.days, key=lambda one: (-one.profit_eur, one.date))
     best = [one for one in ranked[:DAYS] if one.profit_eur > 0]
-    worst = [one for one in ranked[::-1] if one not in best][:DAYS]
+    worst = [one for one in ranked[::-1][:DAYS] if one.profit_eur < 0]
     return [_day_row(one, stretches) for one in best], [_day_row(one, stretches) for one in worst]
 
 
@@ -221,6 +222,7 @@ def _day_row(one: Day, stretches: Mapping[str, Stretch]) -> Row:
         name=weekday(one.date),
         profit=figure(one.profit_eur, 2),
         profit_eur=one.profit_eur,
+        bought=figure(one.bought_mwh, 1),
         sold=figure(one.sold_mwh, 1),
         note="" if one.hours in (None, 24) else f"{one.hours:g} hours",
         stretch=stretches.get(one.date.isoformat()),
