@@ -24,9 +24,9 @@ from tests.replay.playing import FLOWS
 CYCLE = str(FLOWS / "cycle.yaml")
 WEEK = ["--step", "1h", "--from", "2024-05-06", "--to", "2024-05-12"]
 KEYS = {
-    "errors", "flow", "file", "file_digest", "prices", "credit", "from", "to", "step", "zone", "market", "profit_eur",
-    "profit_of_what_flowed_eur", "revenue_eur", "cost_eur", "energy", "battery", "orders", "months", "days", "blocked", "rules", "limits", "slots",
-    "telemetry", "silent", "remarks", "series",
+    "errors", "flow", "file", "file_digest", "prices", "credit", "from", "to", "step", "zone", "market",
+    "profit_eur", "profit_of_what_flowed_eur", "revenue_eur", "cost_eur", "energy", "battery", "orders", "months",
+    "days", "blocked", "rules", "limits", "slots", "telemetry", "silent", "remarks", "series",
 }  # fmt: skip
 
 
