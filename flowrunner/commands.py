@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import gc
 import logging
 import os
 import sys
@@ -301,6 +302,8 @@ def _resume_trading(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
+    gc.freeze()
+    gc.set_threshold(50_000)  # many small worlds, each soon forgotten: with the usual 700 it searches all the time
     import logging as quiet
 
     from flowrunner import trying
@@ -324,6 +327,7 @@ def _test(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
+    gc.disable()  # for good: the program ends with this, and a search through a year's figures would find nothing
     from flowrunner import replaying
     from flowrunner.replay import Setup
 

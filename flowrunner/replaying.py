@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +33,6 @@ def replay(
 ) -> int:
     """Run the command; its exit code. UsageError and FlowrunnerError say why there are no figures."""
     _check(json, html)
-    gc.disable()  # for good: the program ends with this, and a search through a year's figures would find nothing
     checked = check_files([flow], environment, registry)
     if checked.graph is None:
         on_problems(checked.problems)

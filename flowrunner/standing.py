@@ -75,9 +75,6 @@ class Preference(msgspec.Struct, frozen=True):
         """The first fresh value by rank, then the newest, then the latest arrival; manual ones before or after all
         automatic ones. With nothing fresh: the newest that there is, a bad one only where there is nothing else.
         ``use``: what :attr:`use` gives for ``now``."""
-        if len(sources) == 1:
-            (only,) = sources.values()
-            return Choice(only, only.info.trouble(now, use), only.overridden)
         by_hand: tuple[Order, Held] | None = None
         automatic: tuple[Order, Held] | None = None
         rest: tuple[Order, Held, str] | None = None
@@ -122,11 +119,15 @@ class Standing:
         for name, one in news.items():
             sources = held.get(name)
             if sources is None:
-                sources = held[name] = {}
-            elif _older(one.info, sources.get(wire)):
-                all_taken = False
+                held[name] = {wire: one}
                 continue
-            sources.pop(wire, None)  # the latest arrival is last
+            old = sources.get(wire)
+            if old is not None:
+                if one.info.at < old.info.at and _older(one.info, old):
+                    all_taken = False
+                    continue
+                if len(sources) > 1:
+                    del sources[wire]  # the latest arrival is last
             sources[wire] = one
         if self.turn is None or now < self.turn:  # else its time has come: it stays until all is chosen anew
             self.turn = self._next_turn(now)
@@ -150,7 +151,15 @@ class Standing:
         use = self.preference.use(now)
         stale: list[tuple[str, Held]] = []
         for name in names:
-            before, choice = chosen.get(name), best(held[name], now, use)
+            before, sources = chosen.get(name), held[name]
+            if len(sources) == 1:  # by far the most common
+                (only,) = sources.values()
+                trouble = only.info.trouble(now, use)
+                if before is not None and before.held is only and before.trouble == trouble:
+                    continue
+                choice = Choice(only, trouble, only.overridden)
+            else:
+                choice = best(sources, now, use)
             if before is not None and choice.held is before.held and choice == before:
                 continue  # the very same, so that who compares sees it at once
             chosen[name] = choice
@@ -176,10 +185,10 @@ class Standing:
         return found
 
 
-def _older(info: FieldInfo, old: Held | None) -> bool:
+def _older(info: FieldInfo, old: Held) -> bool:
     """Whether ``info`` must not replace what the same input said. A source that a node upstream went over to is not
     older, it is another one; and a clock that was ahead does not hold back the right time."""
-    if old is None or info.at >= old.info.at or info.source != old.info.source:
+    if info.at >= old.info.at or info.source != old.info.source:
         return False
     if info.at == info.received_at:
         return False  # without a time of its own it is as new as its arrival, also when our clock was set back
