@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowrunner.envfile import read_env_file
 from flowrunner.errors import FlowrunnerError, Problem, UsageError
 from flowrunner.registry import ENVIRONMENT, Registry, shipped
 
@@ -77,36 +78,6 @@ def _registry(folders: Sequence[Path]) -> Registry:
         if not folder.is_dir():
             raise UsageError(f"there is no folder {folder} for node files")
     return Registry([*folders, *named])
-
-
-def read_env_file(file: Path) -> dict[str, str]:
-    """``NAME=value`` lines, as Compose reads them. UsageError names a bad line, never its value.
-
-    ``#`` begins a comment, at the start of a line or after a space; quotes around a value keep it as it is.
-    """
-    values: dict[str, str] = {}
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        name, equals, value = text.removeprefix("export ").partition("=")
-        if not equals or not name.strip().isidentifier():
-            raise UsageError(f"{file}:{number}: write NAME=value")
-        values[name.strip()] = _unquoted(value.strip(), f"{file}:{number}: {name.strip()}")
-    return values
-
-
-def _unquoted(value: str, place: str) -> str:
-    if value[:1] not in ("'", '"') or not value:
-        return value if value.startswith("#") else value.partition(" #")[0].rstrip()
-    inside, closing, rest = value[1:].partition(value[0])
-    if not closing or (rest.strip() and not rest.lstrip().startswith("#")):
-        raise UsageError(f"{place}: the quote at its beginning must be closed at its end")
-    return inside
 
 
 def _environment(options: argparse.Namespace) -> dict[str, str]:

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowrunner.cli import main
-from flowrunner.commands import read_env_file
+from flowrunner.envfile import read_env_file
 from flowrunner.errors import UsageError
 from flowrunner.registry import Registry
 from tests.peers.program import BAD, BESS, GOOD, ROOT, environment, run

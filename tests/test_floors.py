@@ -12,8 +12,19 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: dict[int, set[str]] = {
-    0: {"__init__", "errors", "message", "clock", "units", "http", "logs", "pick", "shape"},
-    1: {"flowfile", "schema", "expression", "template", "fields", "standing", "body", "embedded", "httpclient"},
+    0: {"__init__", "errors", "message", "clock", "units", "http", "logs", "pick", "shape", "sockets"},
+    1: {
+        "flowfile",
+        "schema",
+        "expression",
+        "template",
+        "fields",
+        "standing",
+        "body",
+        "embedded",
+        "envfile",
+        "httpclient",
+    },
     2: {"node", "registry", "graph", "store", "modbus", "mqtt", "market", "exchange", "battery", "orders"},
     3: {"runtime", "connections"},
     4: {"engine", "views", "shown", "reference"},

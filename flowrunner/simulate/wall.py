@@ -9,10 +9,8 @@ import sys
 from typing import Any
 
 from flowrunner.httpclient import is_loopback
+from flowrunner.sockets import BY_A_NAME, TO_AN_ADDRESS, address_of, name_of, shown
 
-TO_AN_ADDRESS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
-BY_A_NAME = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"})
-"""The last one is told a whole address."""
 log = logging.getLogger("flowrunner.simulate")
 
 
@@ -27,22 +25,22 @@ def wall_in() -> None:
 
     def watch(event: str, args: tuple[Any, ...]) -> None:
         if event in TO_AN_ADDRESS:
-            address = args[1]
-            if isinstance(address, tuple) and address and not _is_near(address[0]):
-                complain(address[0])
+            host = address_of(args)
+            if not _is_near(host):
+                complain(host)
                 raise OSError(errno.ENETUNREACH, "the simulation reaches no other machine")
         elif event in BY_A_NAME:
-            name = args[0][0] if isinstance(args[0], tuple) and args[0] else args[0]
+            name = name_of(args)
             if _is_near(name):
                 return
             complain(name)
             raise socket.gaierror(socket.EAI_NONAME, "the simulation knows no other machine")
 
     def complain(host: object) -> None:
-        name = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
+        name = shown(host)
         if name not in said and len(said) < 100:  # once each, however often it is tried
             said.add(name)
-            log.warning("something tried to reach %s; in a simulation no other machine is reached", name[:100])
+            log.warning("something tried to reach %s; in a simulation no other machine is reached", name)
 
     sys.addaudithook(watch)
 

@@ -3,57 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from flowrunner.expression import Clause, EvaluationError, Program, RecordScope, Unusable, program_of
+from flowrunner.expression import EvaluationError, Program, RecordScope, Unusable, program_of
 from flowrunner.expression.scope import SCALAR_PAYLOAD
 from flowrunner.flowfile import Expectation
-from flowrunner.graph import ERROR_PORT, GraphNode
 from flowrunner.graph.model import ERROR_SHAPE
-from flowrunner.message import JSON, Instant, Message
-from flowrunner.testing.checking import address_of, split
+from flowrunner.message import JSON, Message
+from flowrunner.testing.checking import split
+from flowrunner.testing.reasons import why
 from flowrunner.testing.rig import Sent
-from flowrunner.testing.watching import Judged, Watching
-from flowrunner.units import SECOND, Duration, to_datetime
+from flowrunner.testing.view import View, as_json
+from flowrunner.units import SECOND
 
 SHOWN = 5
 """Messages that are shown of what came."""
-LONGEST = 160
-"""Characters that are shown of one."""
-WHY = "why:"
-NOTES = 12
-"""Lines of why, at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What an expectation is held against. ``since``: when the last thing was done; ``before``: how many messages had
-    been sent by then; ``done``: what that was."""
-
-    nodes: Mapping[str, GraphNode]
-    """By address; also those that ran only before the file was read again."""
-    flow: str
-    watching: Watching
-    since: Instant
-    before: int
-    done: str
-    now: Instant
-
-    @property
-    def zone(self) -> ZoneInfo:
-        return next(one.zone for one in self.nodes.values() if one.flow == self.flow)
-
-    def node(self, name: str) -> GraphNode:
-        return self.nodes[address_of(name, self.flow)]
-
-    def clock(self, at: Instant) -> str:
-        """The flow's local time; with the day where it is another one than now."""
-        moment, today = to_datetime(at, self.zone), to_datetime(self.now, self.zone)
-        text = f"{moment:%H:%M:%S}" if at % 10**9 == 0 else f"{moment:%H:%M:%S}.{at % 10**9 // 10**6:03d}"
-        return text if moment.date() == today.date() else f"{moment:%Y-%m-%d} {text}"
 
 
 def judge(one: Expectation, view: View) -> list[str]:
@@ -68,7 +34,7 @@ def judge(one: Expectation, view: View) -> list[str]:
         return []
     instead = "; instead:" if came and not met else ""
     lines = [f"expected {_wanted(one)}", f"but {failure}{instead}"]
-    return [*lines, *_shown(one, came, met, view), *_why(one, view)]
+    return [*lines, *_shown(one, came, met, view), *why(one, view)]
 
 
 def _came(one: Expectation, view: View, start: int = 0) -> Iterator[Sent]:
@@ -160,9 +126,9 @@ def _equals(one: Expectation, met: Sequence[Sent]) -> str:
 def _difference(wanted: JSON, payload: JSON) -> str:
     """Of a record only what is named counts."""
     if not isinstance(wanted, dict) or not isinstance(payload, dict):
-        return "" if _same(wanted, payload) else f"it is {_json(payload)}"
+        return "" if _same(wanted, payload) else f"it is {as_json(payload)}"
     wrong = [
-        f"{name} is {_json(payload[name])}, not {_json(value)}" if name in payload else f"there is no {name}"
+        f"{name} is {as_json(payload[name])}, not {as_json(value)}" if name in payload else f"there is no {name}"
         for name, value in wanted.items()
         if name not in payload or not _same(payload[name], value)
     ]
@@ -195,7 +161,7 @@ def _judge_order(wires: Sequence[str], view: View) -> list[str]:
     lines.append(f"but nothing left {' and '.join(missing)}" if missing else f"but they came as {', '.join(ordered)}")
     return [
         *lines,
-        *(f"    {view.clock(first[wire].at)}  {wire}: {_json(first[wire].message.payload)}" for wire in ordered),
+        *(f"    {view.clock(first[wire].at)}  {wire}: {as_json(first[wire].message.payload)}" for wire in ordered),
     ]
 
 
@@ -213,7 +179,7 @@ def _wanted(one: Expectation) -> str:
     if one.within is not None:
         where += f" within {one.within}"
     if one.equals is not msgspec.UNSET:
-        return f"{where}: {_json(one.equals)}"
+        return f"{where}: {as_json(one.equals)}"
     if one.never or one.count == 0:
         return f"no message {where}"
     if one.count is not None:
@@ -246,101 +212,4 @@ def _payload(message: Message, first: Sequence[str]) -> str:
     payload = message.payload
     if isinstance(payload, dict):
         payload = {name: payload[name] for name in first if name in payload} | payload
-    return _json(payload)
-
-
-def _json(value: JSON) -> str:
-    text = msgspec.json.encode(value).decode().replace('":', '": ').replace(',"', ', "')
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-
-
-# ---- why ----------------------------------------------------------------------------------------------------------
-
-
-def _why(one: Expectation, view: View) -> list[str]:
-    """What the nodes in front of it decided: the last word of each."""
-    name = split(one.from_)[0] if one.from_ is not None else one.into or ""
-    lines: list[str] = []
-    for spec in _upstream(view.node(name), view):
-        lines += _of_node(spec, view)
-    if not lines:
-        return []
-    more = [f"    … and {len(lines) - NOTES} more lines"] if len(lines) > NOTES else []
-    return [WHY, *(f"    {line}" for line in lines[:NOTES]), *more]
-
-
-def _upstream(spec: GraphNode, view: View) -> list[GraphNode]:
-    """The node and all that its messages come through, the nearest first."""
-    found: dict[str, GraphNode] = {}
-    waiting = [spec]
-    while waiting:
-        here = waiting.pop(0)
-        if here.address not in found:
-            found[here.address] = here
-            waiting += [view.nodes[wire.source] for wire in here.wires]
-    return list(found.values())
-
-
-def _of_node(spec: GraphNode, view: View) -> list[str]:
-    lines = []
-    for port in (ERROR_PORT, "blocked"):
-        sent = [one for one in view.watching.sent if (one.address, one.port) == (spec.address, port)]
-        if sent:
-            lines.append(f"{spec.id}.{port} at {view.clock(sent[-1].at)}: {_said(sent[-1].message.payload)}")
-    judged = [one for one in view.watching.judged.get(spec.address, {}).values() if one.last is not None]
-    if judged:
-        at = max(one.at for one in judged)
-        traced = [f"    {text}" for one in judged for text in _traced(one)]
-        lines += [f"{spec.id} judged {_times(judged[0].times)} {view.clock(at)}:", *traced] if traced else []
-    return [*lines, *_verdict(spec, view)]
-
-
-def _verdict(spec: GraphNode, view: View) -> list[str]:
-    """What a threshold said last, and of which value."""
-    if spec.kind.name != "threshold":
-        return []
-    sent = [one for one in view.watching.sent if (one.address, one.port) == (spec.address, "out")]
-    if not sent or not isinstance(record := sent[-1].message.payload, dict):
-        return []
-    names = ("above", "clear_below", "below", "clear_above", "for", "clear_after")
-    limits = ", ".join(f"{name} {spec.shown[name]}" for name in names if name in spec.shown)
-    field, verdict = spec.shown["field"], record.get(spec.id.replace("-", "_"))
-    return [f"{spec.id} is {verdict} at {view.clock(sent[-1].at)}: {field} is {_json(record.get(field))} ({limits})"]
-
-
-def _times(count: int) -> str:
-    return "once, at" if count == 1 else f"{count} times, the last at"
-
-
-def _said(payload: JSON) -> str:
-    record = payload if isinstance(payload, dict) else {}
-    code, text = record.get("code") or record.get("reason"), record.get("text") or record.get("reason")
-    return f"{text} ({code})" if code and text and code != text else _json(payload)
-
-
-def _traced(one: Judged) -> list[str]:
-    trace = one.last
-    if trace is None:
-        return []
-    if not isinstance(trace.outcome, bool | None):
-        return []  # an amount: nothing in it is true or false
-    lines = [_clause(clause) for clause in trace.clauses]
-    if trace.error and not any(clause.reason for clause in trace.clauses):
-        lines.append(f"{one.text}: {trace.error}")
-    return lines
-
-
-def _clause(clause: Clause) -> str:
-    word = {True: "true ", False: "false", None: "?    "}[clause.outcome]
-    if clause.outcome is None:
-        return f"{word} {clause.text} ({clause.reason})"
-    limit = _json(clause.limit) if clause.op else ""
-    return f"{word} {clause.text} ({_json(clause.value)} {clause.op} {limit})".replace(" )", ")")
-
-
-def duration_text(ns: int) -> str:
-    """Flow time that has passed, as people say it: ``2 h 30 min``."""
-    seconds = ns // 10**9
-    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s")]
-    words = [f"{count} {unit}" for count, unit in parts if count]
-    return " ".join(words[:2]) or str(Duration(ns))
+    return as_json(payload)

@@ -18,11 +18,13 @@ from flowrunner.registry import Registry
 from flowrunner.runtime.supervision import NODE_FAULTS
 from flowrunner.store import Store
 from flowrunner.testing.checking import ACTIONS, address_of, split
-from flowrunner.testing.judging import WHY, View, judge
+from flowrunner.testing.judging import judge
+from flowrunner.testing.reasons import WHY
 from flowrunner.testing.rig import PATIENCE_S, Rig, StoryStuck, patience
 from flowrunner.testing.stage import Stage, dated, said
 from flowrunner.testing.stubs import read_stub
 from flowrunner.testing.suite import Trial, as_texts
+from flowrunner.testing.view import View
 from flowrunner.testing.wall import walled
 from flowrunner.testing.watching import Watching
 from flowrunner.units import parse_instant

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 from flowrunner.errors import Problem
 from flowrunner.testing.coverage import Coverage
-from flowrunner.testing.judging import duration_text
 from flowrunner.testing.playing import Outcome
+from flowrunner.testing.view import duration_text
 
 NOT_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 KINDS = {"node": "nodes", "port": "ports", "clause": "clauses"}

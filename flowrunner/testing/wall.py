@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-TO_AN_ADDRESS = frozenset({"socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"})
-BY_A_NAME = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"})
-"""The last one is told a whole address."""
+from flowrunner.sockets import BIND, BY_A_NAME, TO_AN_ADDRESS, address_of, name_of, shown
+
+HERE = "this machine"
 _up: list[dict[str, None]] = []
 """The walls that stand now, with what came against each. A hook of the interpreter stays for good, this does not."""
 _hooked: list[bool] = []
@@ -38,14 +38,9 @@ def walled() -> Iterator[dict[str, None]]:
 def _watch(event: str, args: tuple[Any, ...]) -> None:
     if not _up:
         return
-    if event in TO_AN_ADDRESS and isinstance(args[1], tuple) and args[1]:
-        _up[-1][_name(args[1][0])] = None
+    if (event in TO_AN_ADDRESS or event == BIND) and (host := address_of(args)) is not None:
+        _up[-1][shown(host) or HERE] = None
         raise OSError(errno.ENETUNREACH, "a test touches no network")
     if event in BY_A_NAME:
-        _up[-1][_name(args[0][0] if isinstance(args[0], tuple) and args[0] else args[0])] = None
+        _up[-1][shown(name_of(args)) or HERE] = None
         raise socket.gaierror(socket.EAI_NONAME, "a test touches no network")
-
-
-def _name(host: object) -> str:
-    text = bytes(host).decode("ascii", "replace") if isinstance(host, bytes | bytearray) else str(host)
-    return text[:100] or "this machine"

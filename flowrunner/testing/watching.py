@@ -16,7 +16,6 @@ class Judged:
 
     text: str
     times: int = 0
-    held: int = 0
     last: Trace | None = None
     at: Instant = 0
     clauses: dict[str, set[bool]] = field(default_factory=dict)
@@ -46,7 +45,6 @@ class Watching:
                 return  # an amount: nothing in it is true or false
             judged.last, judged.at = trace, self._now()
             judged.times += 1
-            judged.held += trace.outcome is True
             for clause in trace.clauses:
                 seen = judged.clauses.setdefault(clause.text, set())
                 if clause.outcome is not None:

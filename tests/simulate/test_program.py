@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from flowrunner.commands import read_env_file
+from flowrunner.envfile import read_env_file
 from flowrunner.units import parse_instant
 from tests.peers.program import BESS, LONG, PATIENCE_S, ROOT, Program, environment, run
 from tests.peers.until import until_elsewhere

@@ -12,8 +12,9 @@ from hypothesis import given
 from flowrunner.flowfile import Expectation
 from flowrunner.graph import check_flows
 from flowrunner.message import Message
-from flowrunner.testing.judging import View, judge
+from flowrunner.testing.judging import judge
 from flowrunner.testing.rig import Sent
+from flowrunner.testing.view import View
 from flowrunner.testing.watching import Watching
 from flowrunner.units import SECOND, Duration
 from tests.trying.stage import REGISTRY
