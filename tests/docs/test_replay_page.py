@@ -23,7 +23,7 @@ def test_the_fixed_names_are_there(capsys: pytest.CaptureFixture[str]) -> None:
     for name, about in rows:
         found = result[name]
         below = found[0] if isinstance(found, list) else found
-        assert {part for part in re.findall(r"`(\w+)`", about)} <= set(below if isinstance(below, dict) else ())
+        assert set(re.findall(r"`(\w+)`", about)) <= set(below if isinstance(below, dict) else ())
     for name in re.findall(r"`(\w+)`", PAGE.partition("Beside them, among others:")[2].partition("\n\n")[0]):
         assert name in result, name
 
@@ -32,6 +32,6 @@ def test_every_option_that_it_names_is_one(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit):
         main(["replay", "--help"])
     told = capsys.readouterr().out
-    options = set(re.findall(r"--[a-z-]+", PAGE)) - {"--simulate"}
+    options = set(re.findall(r"--[a-z]+", PAGE)) - {"--simulate"}
     assert {"--prices", "--data", "--step", "--site"} <= options
     assert [one for one in options if one not in told] == []
