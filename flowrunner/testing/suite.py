@@ -173,7 +173,7 @@ def _trials(document: Document, env: Environment, texts: Mapping[str, str], flow
     tests = document.root.items.get("tests")
     if tests is None:
         return []
-    bound = bind(document, ["tests"], Form(schema_of(list[Case])), "a flow")
+    bound = bind(document, ["tests"], Form(schema_of(list[Case])), "a test")
     if bound.data is None:
         return []
     cases = decode(bound.data, list[Case])
