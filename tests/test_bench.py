@@ -16,5 +16,5 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_every_figure_is_measured() -> None:
     command = [sys.executable, str(ROOT / "bench" / "run.py"), "--runs", "1", "--json"]
     figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
-    assert len(figures) == 10
+    assert len(figures) == 13
     assert all(one["value"] > 0 for one in figures.values())
