@@ -147,7 +147,7 @@ def without_cases(paths: Sequence[Path]) -> list[Path]:
 
 def problems_of_tests(paths: Sequence[Path], registry: Registry) -> list[Problem]:
     """What is wrong with the tests of these flows."""
-    return [problem for suite in read_suites(paths, registry) for problem in suite.of_tests]
+    return [problem for suite in read_suites(paths, registry, tested_only=True) for problem in suite.of_tests]
 
 
 def _flow_of(cases: Path) -> Path:
@@ -174,8 +174,9 @@ def _without_flow(cases: Path) -> Problem:
     )  # fmt: skip
 
 
-def read_suites(paths: Sequence[Path], registry: Registry) -> list[Suite]:
-    """The suites of flow files and of folders of them; a file of tests stands for its flow."""
+def read_suites(paths: Sequence[Path], registry: Registry, *, tested_only: bool = False) -> list[Suite]:
+    """The suites of flow files and of folders of them; a file of tests stands for its flow. ``tested_only``: a flow
+    that has no tests is not checked for their sake."""
     given = _given(paths)
     inside = sorted(one for path in given if path.is_dir() for one in path.iterdir() if is_cases_file(one))
     alone = [one for one in [*given, *inside] if is_cases_file(one) and one.is_file() and not _flows_of(one)]
@@ -185,6 +186,8 @@ def read_suites(paths: Sequence[Path], registry: Registry) -> list[Suite]:
     suites = [Suite(one.file, problems=[one]) for one in [*problems, *wrong]]
     for name, text in texts.items():
         own = str(cases_file(Path(name)))
+        if tested_only and own not in beside and "tests" not in text:
+            continue
         others = {other: one for other, one in texts.items() if other != name}
         suites.append(read_suite(name, text, (own, beside[own]) if own in beside else None, others, registry))
     return suites

@@ -158,20 +158,20 @@ class Stage:
                 if due >= at:
                     break
                 await loop.reach(due)
-                settlement.settle(due)
-                for price in prices:
-                    price.speak(due)
-                for voice in recorded:
-                    voice.speak(due)
+                speak(due)
             await loop.reach(at)
+
+        def speak(now: Instant) -> None:
+            """All but the battery."""
+            settlement.settle(now)
+            for price in prices:
+                price.speak(now)
+            for voice in recorded:
+                voice.speak(now)
 
         for at in range(start, end, step):
             await replay_until(at)
-            settlement.settle(at)
-            for price in prices:
-                price.speak(at)
-            for voice in recorded:
-                voice.speak(at)
+            speak(at)
             if battery is not None:
                 plant.advance(at)
                 battery.speak(at)

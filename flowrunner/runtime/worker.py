@@ -173,22 +173,17 @@ class Worker:
     def failed(self, error: BaseException, entry: Entry | None, due: Due | None = None) -> None:
         """What ARCHITECTURE §4 says for each exception."""
         message = entry[1] if entry is not None else None
-        if type(error) is Reject:  # by far the most common
+        if isinstance(error, Reject):  # first: by far the most common
             self.host.rejected(self, error.code, error.reason, message)
-            if entry is not None and entry[2] is not None:
-                entry[2].done()
-            return
-        if isinstance(error, Fatal):
+        elif isinstance(error, Fatal):
             self._keep(entry, due, error)
             self.host.fatal(self, error)
             return
-        if isinstance(error, NotConnected | Retry) and self._may_repeat and (entry is not None or due is not None):
+        elif isinstance(error, NotConnected | Retry) and self._may_repeat and (entry is not None or due is not None):
             self._keep(entry, due, error)
             if isinstance(error, Retry):
                 self.counters.error("retry", str(error), self.host.now())
             return
-        if isinstance(error, Reject):
-            self.host.rejected(self, error.code, error.reason, message)
         elif isinstance(error, NotConnected | Retry):
             code = "retry" if isinstance(error, Retry) else "not-connected"
             self.host.rejected(self, code, str(error), message)

@@ -128,8 +128,7 @@ def read_suite(
     suite = Suite(file, texts=texts)
     documents = [_part(text, file, ["flow", "vars", "tests"])]
     suite.flow = _flow_name(documents[0])
-    trials = _trials(documents[0], {}, texts, suite.flow)
-    own: list[Problem] = []
+    trials = _inline(documents[0], texts, suite.flow)
     if beside is not None:
         documents.append(_part(beside[1], beside[0], None))
         trials += _beside(documents[1], texts, suite.flow)
@@ -169,18 +168,14 @@ def _flow_name(document: Document) -> str:
     return str(getattr(document.root.items.get("flow"), "text", ""))
 
 
-def _trials(document: Document, env: Environment, texts: Mapping[str, str], flow: str) -> list[Trial]:
+def _inline(document: Document, texts: Mapping[str, str], flow: str) -> list[Trial]:
     tests = document.root.items.get("tests")
     if tests is None:
         return []
     bound = bind(document, ["tests"], Form(schema_of(list[Case])), "a test")
     if bound.data is None:
         return []
-    cases = decode(bound.data, list[Case])
-    return [
-        Trial(case, document, ["tests", index], texts, flow, _environment(env, case))
-        for index, case in enumerate(cases)
-    ]
+    return _made(decode(bound.data, list[Case]), {}, document, texts, flow)
 
 
 def _beside(document: Document, texts: Mapping[str, str], flow: str) -> list[Trial]:
@@ -190,14 +185,17 @@ def _beside(document: Document, texts: Mapping[str, str], flow: str) -> list[Tri
     if bound.data is None:
         return []
     file = decode(bound.data, CasesFile)
+    return _made(file.tests, file.env, document, texts, flow)
+
+
+def _made(
+    cases: Iterable[Case], env: Environment, document: Document, texts: Mapping[str, str], flow: str
+) -> list[Trial]:
+    """``env``: of all of them; that of a case comes before it."""
     return [
-        Trial(case, document, ["tests", index], texts, flow, _environment(file.env, case))
-        for index, case in enumerate(file.tests)
+        Trial(case, document, ["tests", index], texts, flow, BARE | as_texts({**env, **case.env}))
+        for index, case in enumerate(cases)
     ]
-
-
-def _environment(of_file: Environment, case: Case) -> dict[str, str]:
-    return BARE | as_texts({**of_file, **case.env})
 
 
 def _check_names(trials: Iterable[Trial]) -> None:
