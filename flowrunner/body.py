@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ TYPES: dict[str, tuple[type, ...]] = {"number": (int, float), "integer": (int,),
 KINDS: dict[str, Kind] = {"number": "number", "integer": "number", "text": "text", "boolean": "bool"}
 NAME_CAP = 64
 """Characters of an unknown field's name that an answer repeats."""
+_MOST = sys.float_info.max
 
 
 class BodyField(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +44,10 @@ def faults(body: JSON, rules: Mapping[str, BodyField]) -> Iterator[dict[str, str
 
 def _fault(name: str, value: JSON, rules: Mapping[str, BodyField]) -> str:
     rule = rules.get(name)
+    if rule is not None and rule.type == "number" and type(value) in TYPES["number"]:  # by far the most common
+        low, high = rule.min, rule.max
+        if -_MOST <= value <= _MOST and (low is None or value >= low) and (high is None or value <= high):
+            return ""
     if rule is None:
         near = did_you_mean(name[:NAME_CAP], rules)
         return f"{name[:NAME_CAP]} is not a field here" + (f", {near}" if near else "")

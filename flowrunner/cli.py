@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flowrunner import __version__
+from flowrunner import __version__, argument, hangup, people_arguments
+from flowrunner.remote import arguments as remote_arguments
 
 EPILOG = """\
 exit codes: 0 done, 1 failed, 2 wrong usage, 78 the flow file has problems
@@ -23,8 +23,9 @@ when something is wrong:
   flowrunner stop-trading                 from now on no order leaves, whatever restarts
 
 environment:
-  FLOWRUNNER_API_KEY     key of /api/v1 and /metrics; needed beyond loopback
+  FLOWRUNNER_API_KEY     key of /api/v1 and /metrics, of an editor; beyond loopback that, or users
   FLOWRUNNER_HOSTS       further host names by which the server may be called, with commas between
+  FLOWRUNNER_HTTPS       1: people reach it by TLS only, which ends at a proxy; cookies are Secure then
   FLOWRUNNER_NODES       further folders of node files, separated as in PATH
   FLOWRUNNER_SECRETS     folder of the files that ${secret:name} reads (default: /run/secrets)
   FLOWRUNNER_TRACEBACK   set: a defect of the program shows where it happened
@@ -42,7 +43,19 @@ RESUME_EPILOG = """\
 It removes the file STOP-TRADING from the data folder. It also settles a clock that was wrong before: what the journal
 saw of a later time holds nothing back any more.
 """
+LETTERS_EPILOG = """\
+A dead letter is a message that a node rejected and nobody read from its error port. `dead-letters show ID` tells one
+with its whole message, `dead-letters replay` puts letters back to the nodes that rejected them, `dead-letters drop`
+forgets them. All works while an engine runs, too.
+"""
+REPLAY_LETTERS_EPILOG = """\
+With its lineage, into the inbox of the node that rejected it; at once where an engine runs, else at its next start. The
+letter goes when all that comes of its message is done with. Rejected again, it is a new letter with one more attempt.
+Orders are never put back, nor a message that was too large to be kept whole.
+"""
 RESOLVE = "orders resolve"
+SHOW_LETTER, REPLAY_LETTERS, DROP_LETTERS = (f"dead-letters {what}" for what in ("show", "replay", "drop"))
+IN_ONE_WORD = {RESOLVE, SHOW_LETTER, REPLAY_LETTERS, DROP_LETTERS, *people_arguments.COMMANDS}
 DECISIONS = ("accepted", "rejected", "filled", "unfilled")
 
 TEST_EPILOG = """\
@@ -60,11 +73,19 @@ RUN_EPILOG = """\
 All that it says goes to standard error: in a terminal a live table of the nodes with the lines of the log above it,
 else plain lines (so too with --plain or --log json, with TERM=dumb, and where NO_COLOR or CI is set).
 
-A flow with problems is not started: they are printed as `validate` prints them, and the exit code is 78. The first
-SIGINT or SIGTERM stops cleanly (exit code 0), a second at once.
+A flow with problems is not started: they are printed as `validate` prints them, and the exit code is 78.
 
-Beyond loopback (--host 0.0.0.0) it starts only with FLOWRUNNER_API_KEY and a key for each route of the flow,
-each of at least 16 characters.
+A change of the flow files, of node files in --nodes or FLOWRUNNER_NODES, or of the --env-file is taken over while the
+flow runs, and only what changed notices; so it is when asked, by SIGHUP or POST /api/v1/reload. A file with problems
+changes nothing: they are said, and what ran runs on.
+
+The first SIGINT or SIGTERM stops: sources first, then what was taken is finished, for as long as --grace allows. Exit
+code 0: all was finished; 1: somebody was late (the log names who, and what was left), or a second signal came, which
+stops at once. In a terminal SIGHUP stops, too.
+
+Beyond loopback (--host 0.0.0.0) it starts only with FLOWRUNNER_API_KEY or a user (flowrunner users add), and with a key
+for each route of the flow, each key of at least 16 characters. FLOWRUNNER_HTTPS=1 says that people reach it by TLS
+only, which ends at a proxy before it.
 """
 
 
@@ -78,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
+        if options.command == "run":
+            hangup.note()
         from flowrunner import commands  # late: --help needs nothing of it
 
         return commands.execute(options)
@@ -86,8 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _in_one_word(arguments: Sequence[str]) -> Sequence[str]:
-    """``orders resolve`` is a command of its own; ``orders`` takes a name, and no order is called so."""
-    return [RESOLVE, *arguments[2:]] if [*arguments[:2]] == RESOLVE.split() else arguments
+    """``orders resolve`` and ``dead-letters show`` are commands of their own."""
+    two = " ".join(arguments[:2])
+    return [two, *arguments[2:]] if two in IN_ONE_WORD else arguments
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,16 +130,19 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     run.add_argument("flow", nargs="+", type=Path, metavar="FLOW", help="a flow file, or a folder of them")
     run.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    run.add_argument("--port", type=_port, default=9000, help="port to listen on (default: %(default)s)")
+    run.add_argument("--port", type=argument.port, default=9000, help="port to listen on (default: %(default)s)")
     run.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: .flowrunner beside the flow)")
     run.add_argument("--log", choices=("text", "json"), default="text", help="form of the log (default: %(default)s)")
+    run.add_argument("--no-watch", action="store_true", help="take over what changes in the files only when asked")
+    says = "at a stop, time to finish what was taken (default: %(default)s)"
+    run.add_argument("--grace", type=argument.grace, default="5s", metavar="TIME", help=says)
     run.add_argument("--plain", action="store_true", help="lines only, also in a terminal: no live table of the nodes")
     run.add_argument(
         "--simulate", action="store_true",
         help="in a simulated world: battery, broker and exchange on this machine, nothing leaves it",
     )  # fmt: skip
     run.add_argument(
-        "--speed", type=_speed, metavar="N", help="of --simulate: flow time runs N times as fast (default: 60)"
+        "--speed", type=argument.speed, metavar="N", help="of --simulate: flow time runs N times as fast (default: 60)"
     )
     _common(run)
 
@@ -136,6 +163,9 @@ def _parser() -> argparse.ArgumentParser:
     _test_parser(commands)
     _orders_parser(commands)
     _person_parsers(commands)
+    _letters_parsers(commands)
+    people_arguments.add(commands, _data)
+    remote_arguments.add(commands)
     _simulate_parser(commands)
     _replay_parser(commands)
 
@@ -171,11 +201,11 @@ def _orders_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     add = orders.add_argument
     add("order", nargs="?", metavar="ORDER", help="tell the whole story of this order")
     _data(orders)
-    add("--limit", type=_count, metavar="N", help="how many at most (default: 20, as csv all)")
+    add("--limit", type=argument.count, metavar="N", help="how many at most (default: 20, as csv all)")
     add("--market", metavar="NAME", help="only those of this market")
     add("--state", metavar="STATE", help="only orders in this state")
-    add("--since", type=_day, metavar="DATE", help="only what was decided on this day (UTC) or later")
-    add("--until", type=_day, metavar="DATE", help="only what was decided on this day (UTC) or before")
+    add("--since", type=argument.day, metavar="DATE", help="only what was decided on this day (UTC) or later")
+    add("--until", type=argument.day, metavar="DATE", help="only what was decided on this day (UTC) or before")
     says = "text for people, json for tools, csv for spreadsheets (orders only, oldest first)"
     add("--format", choices=("text", "json", "csv"), default="text", help=says)
 
@@ -208,6 +238,51 @@ def _person_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser
         _data(parser)
 
 
+def _letters_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = argparse.RawDescriptionHelpFormatter
+    listing = commands.add_parser(
+        "dead-letters", allow_abbrev=False, help="messages that nodes rejected and nobody took",
+        formatter_class=text, description="List messages that nodes rejected and nobody took, newest first.",
+        epilog=LETTERS_EPILOG,
+    )  # fmt: skip
+    listing.add_argument("--limit", type=argument.count, metavar="N", help="how many at most (default: 20, as csv all)")
+    show = commands.add_parser(
+        SHOW_LETTER, prog=f"flowrunner {SHOW_LETTER}", allow_abbrev=False, help="tell one with its whole message",
+        description="Tell one dead letter with its whole message, its lineage, and why it was rejected.",
+    )  # fmt: skip
+    show.add_argument(
+        "letter", type=argument.letter, metavar="ID", help="its number, as `flowrunner dead-letters` lists it"
+    )
+    replay = commands.add_parser(
+        REPLAY_LETTERS, prog=f"flowrunner {REPLAY_LETTERS}", allow_abbrev=False, help="put them back to their nodes",
+        formatter_class=text, description="Put dead letters back to the nodes that rejected them.",
+        epilog=REPLAY_LETTERS_EPILOG,
+    )  # fmt: skip
+    drop = commands.add_parser(
+        DROP_LETTERS, prog=f"flowrunner {DROP_LETTERS}", allow_abbrev=False, help="forget them",
+        description="Forget dead letters for good.",
+    )  # fmt: skip
+    for parser in (replay, drop):
+        which = "the numbers, as `flowrunner dead-letters` lists them"
+        parser.add_argument("letters", nargs="*", type=argument.letter, metavar="ID", help=which)
+        parser.add_argument("--all", action="store_true", help="all, or all that the following options let through")
+    for parser in (listing, replay, drop):
+        add = parser.add_argument
+        add("--flow", metavar="NAME", help="only those of this flow")
+        add("--node", metavar="ID", help="only those that this node rejected; also as flow/id")
+        add("--code", metavar="CODE", help="only those with this code")
+        add("--since", type=argument.day, metavar="DATE", help="only what was rejected on this day (UTC) or later")
+    drop.add_argument("--yes", action="store_true", help="it is meant")
+    for parser in (listing, show):
+        says = "text for people, json for tools" + (
+            ", csv for spreadsheets (oldest first)" if parser is listing else ""
+        )
+        parser.add_argument("--format", choices=("text", "json", "csv")[: 3 if parser is listing else 2],
+                            default="text", help=says)  # fmt: skip
+    for parser in (listing, show, replay, drop):
+        _data(parser)
+
+
 def _data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: .flowrunner here or in flows)")
 
@@ -224,14 +299,36 @@ def _replay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     says = "CSV with timestamp,price_eur_mwh, or shipped:NAME (default: the shipped year 2024 of DE-LU)"
     add("--prices", metavar="CSV", help=says)
     says = "CSV or JSON lines of what a node once sent, with a column timestamp; may be given again for another node"
-    add("--data", type=_node_file, action="append", default=[], metavar="NODE=FILE", help=says)
-    add("--from", dest="first", type=_day, metavar="DATE", help="first day (default: the first of the prices)")
-    add("--to", dest="last", type=_day, metavar="DATE", help="last day, included (default: the last of the prices)")
-    add("--step", type=_step, default="1min", metavar="TIME", help="time between two telemetry records (default: 1min)")
-    add("--soc", type=_number, metavar="PERCENT", help="state of charge at the begin (default: the guard's min_soc)")
-    add("--capacity", type=_number, metavar="MWH", help="of the battery (default: the guard's capacity_mwh, else 10)")
-    add("--power", type=_number, default=5.0, metavar="MW", help="the most that it gives or takes (default: 5)")
-    add("--efficiency", type=_number, default=0.95, metavar="SHARE", help="of one way (default: 0.95)")
+    add("--data", type=argument.node_file, action="append", default=[], metavar="NODE=FILE", help=says)
+    add("--from", dest="first", type=argument.day, metavar="DATE", help="first day (default: the first of the prices)")
+    add(
+        "--to",
+        dest="last",
+        type=argument.day,
+        metavar="DATE",
+        help="last day, included (default: the last of the prices)",
+    )
+    add(
+        "--step",
+        type=argument.step,
+        default="1min",
+        metavar="TIME",
+        help="time between two telemetry records (default: 1min)",
+    )
+    add(
+        "--soc",
+        type=argument.number,
+        metavar="PERCENT",
+        help="state of charge at the begin (default: the guard's min_soc)",
+    )
+    add(
+        "--capacity",
+        type=argument.number,
+        metavar="MWH",
+        help="of the battery (default: the guard's capacity_mwh, else 10)",
+    )
+    add("--power", type=argument.number, default=5.0, metavar="MW", help="the most that it gives or takes (default: 5)")
+    add("--efficiency", type=argument.number, default=0.95, metavar="SHARE", help="of one way (default: 0.95)")
     add("--site", action="store_true", help="the battery also feeds its own site over the day, as in run --simulate")
     add("--json", type=Path, metavar="FILE", help="write all figures there; - : to standard output, without the report")
     add("--html", type=Path, metavar="FILE", help="write a page with charts there, which needs no network")
@@ -249,29 +346,13 @@ def _simulate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     for name, port, what in (("modbus", 5020, "battery"), ("mqtt", 1883, "broker"), ("exchange", 9100, "exchange")):
         says = f"of the {what}; 0: any (default: %(default)s)"
-        add(f"--{name}-port", type=_port, default=port, metavar="PORT", help=says)
+        add(f"--{name}-port", type=argument.port, default=port, metavar="PORT", help=says)
     add("--mqtt-broker", metavar="URL", help="let the sensor publish at this broker (mqtt://…) and start none")
-    add("--speed", type=_speed, default=1.0, metavar="N", help="time runs N times as fast (default: 1)")
+    add("--speed", type=argument.speed, default=1.0, metavar="N", help="time runs N times as fast (default: 1)")
     says = "the exchange: as the first user's, or with client order ids, queries, matching (default: %(default)s)"
     add("--character", choices=("plain", "good"), default="plain", help=says)
     add("--market", default="epex_at", metavar="NAME", help="name of its market (default: %(default)s)")
     add("--log", choices=("text", "json"), default="text", help="form of the log (default: %(default)s)")
-
-
-def _node_file(text: str) -> tuple[str, Path]:
-    node, equals, file = text.partition("=")
-    if not (node and equals and file):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NODE=FILE, like rest=telemetry.csv")
-    return node, Path(file)
-
-
-def _step(text: str) -> int:
-    from flowrunner.units import Duration  # late: --help needs nothing of it
-
-    try:
-        return Duration.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -279,45 +360,6 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--env-file", type=Path, metavar="FILE", help="NAME=value lines, as for Compose; the environment wins"
     )
-
-
-def _speed(text: str) -> float:
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not 0.01 <= speed <= 1000:  # beyond, values are older than their limits before a machine has judged them
-        raise argparse.ArgumentTypeError(f"{text!r} is not a speed (0.01 to 1000; 60: an hour takes a minute)")
-    return speed
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number; write it without a unit, like 20") from None
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100000")
-    return int(text[:9])
-
-
-def _day(text: str) -> datetime.date:
-    try:
-        day = datetime.date.fromisoformat(text)
-    except ValueError:
-        day = datetime.date.min
-    if not 1970 <= day.year <= 2200:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a day, like 2025-01-25")
-    return day
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 0 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
-    return int(text)
 
 
 if __name__ == "__main__":

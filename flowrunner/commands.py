@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 
 from flowrunner.envfile import read_env_file
 from flowrunner.errors import FlowrunnerError, Problem, UsageError
+from flowrunner.folder_commands import OF_A_FOLDER
+from flowrunner.reading import is_regular
 from flowrunner.registry import ENVIRONMENT, Registry, shipped
+from flowrunner.remote.arguments import OF_AN_ENGINE
 
 if TYPE_CHECKING:
     from flowrunner.graph import Graph
@@ -73,16 +76,30 @@ def _admit(options: argparse.Namespace, error: Exception) -> None:
 
 
 def _registry(folders: Sequence[Path]) -> Registry:
+    return Registry(_node_folders(folders))
+
+
+def _node_folders(folders: Sequence[Path]) -> list[Path]:
+    """Those and the ones that the environment names. UsageError for one that is not there."""
     named = [Path(one) for one in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if one]
     for folder in [*folders, *named]:
         if not folder.is_dir():
             raise UsageError(f"there is no folder {folder} for node files")
-    return Registry([*folders, *named])
+    return [*folders, *named]
 
 
-def _environment(options: argparse.Namespace) -> dict[str, str]:
-    own = read_env_file(options.env_file) if options.env_file else {}
+def _environment(options: argparse.Namespace, *, wait: bool = True) -> dict[str, str]:
+    own = read_env_file(options.env_file, wait=wait) if options.env_file else {}
     return {**own, **os.environ}
+
+
+def _environments(options: argparse.Namespace) -> tuple[Callable[[], dict[str, str]], Path | None]:
+    """What reads the environment, again and again, and the file to watch for it. A pipe, as of ``--env-file <(…)``,
+    tells what it has once; that is kept."""
+    if options.env_file is None or is_regular(options.env_file) or not options.env_file.exists():
+        return functools.partial(_environment, options, wait=False), options.env_file
+    kept = _environment(options)
+    return lambda: kept, None
 
 
 def _flows(paths: Sequence[Path]) -> Sequence[Path]:
@@ -96,7 +113,7 @@ def _flows(paths: Sequence[Path]) -> Sequence[Path]:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from flowrunner.engine import check_files
+    from flowrunner.files import check_files
     from flowrunner.trying import problems_of_tests, without_cases
 
     registry = _registry(options.nodes)
@@ -156,18 +173,26 @@ def _run(options: argparse.Namespace) -> int:
 
     secrets = logs.Secrets()
     logs.set_up(options.log, secrets)  # first of all: what goes wrong from here on is said in this form
-    from flowrunner import running, terminal
+    from flowrunner import reloading, running, terminal
 
-    return running.run(
+    folders = _node_folders(options.nodes)
+    environment, env_file = _environments(options)
+    sources = reloading.Sources(
         _flows(options.flow),
-        environment=_environment(options),
-        registry=_registry(options.nodes),
+        environment=environment,
+        env_file=env_file,
+        registry=Registry(folders),
+    )
+    return running.run(
+        sources=sources,
         host=options.host,
         port=options.port,
         data=options.data,
         secrets=secrets,
-        on_problems=running.say_problems if options.log == "json" else _say_problems,
+        on_problems=reloading.say_problems if options.log == "json" else _say_problems,
         speed=_speed(options),
+        watched=None if options.no_watch else folders,
+        grace_s=options.grace,
         table=options.log == "text" and not options.plain and terminal.wanted(sys.stderr, os.environ),
     )
 
@@ -228,50 +253,6 @@ def _say_problems(problems: Sequence[Problem]) -> None:
     print("flowrunner: nothing was started", file=sys.stderr)
 
 
-def _orders(options: argparse.Namespace) -> int:
-    from flowrunner import trading
-
-    data = trading.data_folder(options.data)
-    if options.order:
-        trading.print_order(data, options.order, options.format)
-    else:
-        wanted = trading.wanted(options.limit, options.market, options.state, options.since, options.until)
-        trading.print_orders(data, wanted, options.format)
-    return OK
-
-
-def _resolve(options: argparse.Namespace) -> int:
-    from flowrunner import deciding, trading
-
-    order = deciding.resolve(
-        trading.the_data_folder(options.data),
-        options.order,
-        options.state,
-        by=options.by,
-        reason=options.reason,
-        exchange_id=options.exchange_id,
-        filled_mwh=options.filled_mwh,
-    )
-    print(trading.printable(f"{order.id} is {order.state}: {order.reason}"))
-    if order.state == "accepted" and not order.exchange_id:
-        print("without its --exchange-id nobody can ask what becomes of it; say so later: --as filled or unfilled")
-    return OK
-
-
-def _stop_trading(options: argparse.Namespace) -> int:
-    from flowrunner import deciding, trading
-
-    deciding.stop_trading(trading.data_folders(options.data), by=options.by, reason=options.reason)
-    return OK
-
-
-def _resume_trading(options: argparse.Namespace) -> int:
-    from flowrunner import deciding, trading
-
-    deciding.resume_trading(trading.the_data_folder(options.data), by=options.by, reason=options.reason)
-    return OK
-
-
 def _test(options: argparse.Namespace) -> int:
     gc.freeze()
     gc.set_threshold(50_000)  # many small worlds, each soon forgotten: with the usual 700 it searches all the time
@@ -325,10 +306,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "validate": _validate,
     "nodes": _nodes,
     "schema": _schema,
-    "orders": _orders,
-    "orders resolve": _resolve,
-    "stop-trading": _stop_trading,
-    "resume-trading": _resume_trading,
     "simulate": _simulate,
     "replay": _replay,
+    **OF_A_FOLDER,
+    **OF_AN_ENGINE,
 }

@@ -11,7 +11,8 @@ from typing import Any
 from flowrunner.errors import FlowrunnerError, StoreLocked, UsageError
 from flowrunner.message import JSON
 from flowrunner.orders import INTERRUPTED, STEPS, STOP_FILE, Book, Journal, Order, State, Switch, SwitchStuck, WrongStep
-from flowrunner.store import FILE_NAME, FolderLock, Reader, writing
+from flowrunner.store import FILE_NAME, Entry, FolderLock, Reader, writing
+from flowrunner.store.audit import write_entry
 from flowrunner.trading import no_order, printable
 
 DECISIONS: tuple[State, ...] = ("accepted", "rejected", "filled", "unfilled")
@@ -56,6 +57,11 @@ def resume_trading(folder: Path, *, by: str | None, reason: str) -> None:
             if before is not None:
                 book.note_switch(before.since or now, before)  # where no engine has seen it
             book.resumed(now, _name(by), _clean(reason, REASON))
+            detail: dict[str, JSON] = {"reason": _clean(reason, REASON)}
+            entry = Entry(
+                at=now, kind="trading", who=_name(by), origin="command line", text="let trading go on", detail=detail
+            )
+            write_entry(sql, entry)
     try:
         switch.resume(mark)
     except SwitchStuck:
@@ -105,6 +111,9 @@ def resolve(
             changes["exchange_id"] = exchange_id
         if state == "filled":
             changes |= _traded(order, filled_mwh)
+        text = f"said that {name} is {state}" + (f": {given}" if given else "")
+        entry = Entry(at=now, kind="order", who=who, origin="command line", flow=order.flow, text=text, detail=detail)
+        write_entry(sql, entry)
         return book.advance(name, state, now, see=False, **changes)  # by our clock: a flow's may be simulated
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from flowrunner.errors import UsageError
+from flowrunner.reading import read_once, read_regular, text_of
 
 
-def read_env_file(file: Path) -> dict[str, str]:
+def read_env_file(file: Path, *, wait: bool = True) -> dict[str, str]:
     """``NAME=value`` lines, as Compose reads them. UsageError names a bad line, never its value.
 
-    ``#`` begins a comment, at the start of a line or after a space; quotes around a value keep it as it is.
+    ``#`` begins a comment, at the start of a line or after a space; quotes around a value keep it as it is. ``wait``:
+    what is a pipe is read to its end, whenever that comes; else it is refused.
     """
     values: dict[str, str] = {}
     try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
+        lines = text_of((read_once if wait else read_regular)(file), "utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
     for number, line in enumerate(lines, 1):

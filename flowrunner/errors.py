@@ -71,6 +71,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {folded[near[0]]!r}?" if len(near) == 1 else ""
 
 
+def described(error: BaseException) -> str:
+    """An exception of somebody else's code for people: its kind and its text."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # a user's __str__ may raise anything
+        return f"{type(error).__name__} (its text cannot be made)"
+
+
 class FlowrunnerError(Exception):
     """The root of all that this package raises on purpose."""
 

@@ -13,8 +13,9 @@ from msgspec import Meta
 from flowrunner.errors import Reject
 from flowrunner.message import JSON
 
-MAX_KEYS = 10_000
-"""Keys that a node keeps state of. They come from the outside (topics); more than this is a mistake, not a fleet."""
+MAX_KEYS = 100_000
+"""Keys that a node keeps state of. They come from the outside (topics); more than this is a mistake, not a fleet. Each
+takes one to two kilobytes for each field, in all nodes together."""
 
 _MOST = sys.float_info.max
 
@@ -22,7 +23,7 @@ _MOST = sys.float_info.max
 def room_for_key(known: Sized) -> None:
     """Before a node begins to keep something of one more key: Reject when ``known`` is full."""
     if len(known) >= MAX_KEYS:
-        raise Reject("too-many-keys", f"more than {MAX_KEYS} keys; is the key made from the right thing?")
+        raise Reject("too-many-keys", f"more than {MAX_KEYS:,} keys; is the key made from the right thing?")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,12 +36,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def is_number(value: JSON) -> TypeGuard[int | float]:
     """A finite number that a float can come near to; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and -_MOST <= value <= _MOST
+    kind = type(value)
+    if kind is not float and kind is not int and (kind is bool or not isinstance(value, (int, float))):
+        return False
+    return -_MOST <= value <= _MOST  # type: ignore[no-any-return]  # of JSON nothing is known
 
 
 def usable(value: JSON) -> bool:
     """Whether a record may hold ``value``: not null, not NaN, not infinite."""
-    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
+    return value is not None and not (isinstance(value, float) and value - value != 0.0)
 
 
 def outside(value: float, limits: Limits) -> str:

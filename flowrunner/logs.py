@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from flowrunner import stderr
 from flowrunner.units import iso
 
 SHORTEST_SECRET = 4
@@ -99,7 +100,7 @@ def _visible(text: str) -> str:
 
 def set_up(style: Style, secrets: Secrets, level: int = logging.INFO) -> None:
     """Log to standard error, for the whole program: also what Python itself would print there on its own."""
-    handler = logging.StreamHandler()
+    handler = stderr.handler()
     handler.setFormatter(Formatter(style, secrets))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -114,5 +115,6 @@ def set_up(style: Style, secrets: Secrets, level: int = logging.INFO) -> None:
         exc_info=(lost.exc_type, lost.exc_value or lost.exc_type(), lost.exc_traceback),
     )  # fmt: skip
     logging.getLogger("flowrunner.log").setLevel(logging.DEBUG)  # the log node: its own option says what matters
-    for chatty, loudness in (("uvicorn", logging.ERROR), ("pymodbus", logging.WARNING)):
+    quiet = {"uvicorn": logging.ERROR, "pymodbus": logging.WARNING, "watchfiles": logging.WARNING}
+    for chatty, loudness in quiet.items():
         logging.getLogger(chatty).setLevel(loudness)  # what matters of them is said by nodes and our own lines

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from flowrunner.units import iso, seconds_text
 
@@ -32,9 +33,10 @@ NOT_YET = "not valid yet"
 """The trouble with a value whose interval has not begun: nothing is wrong with it, it is for later."""
 FUTURE_TOLERANCE_NS = 5_000_000_000
 """An event time further ahead of now than this is uncertain (a clock is wrong somewhere)."""
+_replace = msgspec.structs.replace
 
 
-class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
+class FieldInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is known of one field of a record beside its value.
 
     A missing or unusable value is an absent key in the payload with ``quality="bad"`` here.
@@ -95,7 +97,7 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
         } | {key: value for key, value in optional.items() if value is not None}
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # of JSON no circle can be made
     """One message. ``root`` and ``path`` are stamped by the runtime; a message never holds its parents."""
 
     payload: JSON
@@ -111,14 +113,18 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     root: Root | None = None
     path: Path = None
 
-    def derive(self, payload: JSON, **changes: Any) -> Message:
+    def derive(
+        self, payload: JSON, *, fields: dict[str, FieldInfo] | UnsetType | None = UNSET, **changes: Any
+    ) -> Message:
         """A new message from this one: same times, source and quality unless ``changes`` say otherwise.
 
         ``fields`` is kept only for records; lineage is left to the runtime.
         """
-        if "fields" not in changes and not isinstance(payload, dict):
-            changes["fields"] = None
-        return msgspec.structs.replace(self, payload=payload, root=None, path=None, **changes)
+        if fields is UNSET:
+            fields = self.fields if isinstance(payload, dict) else None
+        if changes:
+            return _replace(self, payload=payload, fields=fields, root=None, path=None, **changes)
+        return _replace(self, payload=payload, fields=fields, root=None, path=None)  # without another map: faster
 
     def info(self, field: str) -> FieldInfo:
         """What is known of ``field``: its own entry, else what holds for the whole message."""
@@ -130,14 +136,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_info(self, **changes: Any) -> FieldInfo:
         """The message's own times, source, origin and quality as a FieldInfo."""
-        given: dict[str, Any] = {
-            "at": self.at,
-            "received_at": self.received_at,
-            "source": self.source,
-            "origin": self.origin,
-            "quality": self.quality,
-        }
-        return FieldInfo(**(given | changes))
+        whole = FieldInfo(
+            at=self.at, received_at=self.received_at, source=self.source, origin=self.origin, quality=self.quality
+        )
+        return _replace(whole, **changes) if changes else whole
 
     def field_names(self) -> Iterable[str]:
         """Every field that the record speaks of, the absent (bad) ones too."""

@@ -6,10 +6,11 @@ optional and found by presence; the defaults here do nothing.
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, dataclass_transform
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -28,6 +29,9 @@ from flowrunner.units import Duration
 T = TypeVar("T")
 Output = Message | list[Message] | Mapping[str, Message | list[Message]] | None
 """What ``process`` returns: nothing (filtered), messages for ``out``, or messages by port."""
+
+NodeState = Literal["starting", "running", "disconnected", "restarting", "finished", "stopped"]
+"""How a node is."""
 
 NewField = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 """A field that a node makes: a name that expressions can use."""
@@ -55,6 +59,34 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Literal["block", "drop_oldest", "drop_newest", "latest"],
         Meta(description="What happens to a message that finds no room; latest keeps the newest per key."),
     ] = "block"
+    durable: Annotated[
+        bool, Meta(description="What waits is kept on the disk: it survives a crash, and comes again in order.")
+    ] = False
+    max_age: Annotated[
+        Duration | None, Meta(description="What has waited for longer is dropped; of durable queues.")
+    ] = None
+
+
+class Tracked(NamedTuple):
+    """What ``produce`` may yield in place of a message: its source wants to hear when all that comes of it is done."""
+
+    message: Output
+    """None: there is nothing to send, and it is done."""
+    done: Callable[[], None]
+    """Called once, when every descendant is done with: delivered, filtered, dropped by a stated policy, kept in state
+    or in a durable inbox (and on the disk), or rejected and safe in the dead letters. Never called when the engine
+    ends before: then the peer brings the message again."""
+
+
+class InFlight(Protocol):
+    """A message whose ``process`` has returned and whose end is still to come: ``Context.in_flight``."""
+
+    def done(self) -> None:
+        """It is done with: only now its source hears, and its row goes from the disk."""
+
+    def failed(self, error: Exception) -> None:
+        """As if ``process`` had raised it. After NotConnected and Retry all that is in flight is processed again, in
+        order, before anything new; the node is closed and opened before where it is NotConnected."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +94,12 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     first: Annotated[Duration, Meta(description="Wait before the first attempt.")] = Duration.parse("1s")
     max: Annotated[Duration, Meta(description="Longest wait between attempts.")] = Duration.parse("1min")
+
+    def wait_ns(self, failures: int, chance: float) -> int:
+        """Before the next attempt after so many that failed since the last success. ``chance``, from 0 to 1, takes up
+        to a fifth off: not all come back at the same instant."""
+        wait = min(self.first * 2 ** min(failures, 20), self.max)
+        return int(wait * (1 - 0.2 * chance))
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -101,19 +139,31 @@ class Context(Protocol):
     input: str
     """The wire (``id.port``) that the message in ``process`` came by."""
     zone: ZoneInfo
-    vars: Mapping[str, JSON]
     market: Market | None
     """The flow's market; there for every node that says ``needs_market``."""
-    flow_digest: str
-    """Hash of the text of the flow's file: what was in force when something was decided."""
-    about: Mapping[str, Shape]
-    """Other nodes that the options name as `schema.VerdictName` or `schema.OriginName` → what leaves them."""
-    incoming: Shape
-    """What the node's inputs bring, as known from the file."""
-    inputs: frozenset[str]
-    """The wires that come in, as the file names them."""
-    feeds: frozenset[str]
-    """The types of all nodes that this node's messages can reach."""
+
+    @property
+    def vars(self) -> Mapping[str, JSON]: ...
+
+    @property
+    def flow_digest(self) -> str:
+        """Hash of the text of the flow's file: what was in force when something was decided."""
+
+    @property
+    def about(self) -> Mapping[str, Shape]:
+        """Other nodes that the options name as `schema.VerdictName` or `schema.OriginName` → what leaves them."""
+
+    @property
+    def incoming(self) -> Shape:
+        """What the node's inputs bring, as known from the file. A reload may change it: see ``depends_on_wires``."""
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """The wires that come in, as the file names them."""
+
+    @property
+    def feeds(self) -> frozenset[str]:
+        """The types of all nodes that this node's messages can reach."""
 
     @property
     def state(self) -> State: ...
@@ -152,6 +202,14 @@ class Context(Protocol):
     @property
     def alarms(self) -> Alarms:
         """What alarm-outs tell."""
+
+    @property
+    def queue(self) -> Queue:
+        """What the node's own inbox does with what waits."""
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How it waits for a peer that is away."""
 
     @property
     def set_back(self) -> int:
@@ -200,6 +258,21 @@ class Context(Protocol):
         (a timeout around it) does not take the message back.
         """
 
+    def hold(self) -> Callable[[], None] | None:
+        """The message that is being processed is done with only when this has been called, once: for a node that
+        goes on with it after ``process`` has returned. None where nobody waits for it."""
+
+    def in_flight(self) -> InFlight:
+        """The message that is being processed goes on after ``process``, which is async, has returned: several may be
+        under way, in order, and how many is the node's to limit. Say nothing of it before ``process`` returns; what is
+        open when the node is closed goes back to its inbox."""
+
+    def keeps(self, port: str = "out") -> bool:
+        """Whether a reader of ``port`` keeps on the disk what it gets: ``taken`` waits for that."""
+
+    async def taken(self, port: str = "out") -> None:
+        """Return when what was handed on is on the disk, where a durable inbox is behind the port; else at once."""
+
     def offer(self, message: Message, port: str = "out") -> bool:
         """Hand a message on at once to all readers, or to none: False when an inbox that blocks is full.
 
@@ -222,7 +295,7 @@ class Context(Protocol):
     def condition(self, text: str) -> Program:
         """Compile an expression of the options (checked already) with the flow's vars."""
 
-    def expect_reply(self) -> tuple[str, Awaitable[Response]]:
+    def expect_reply(self) -> tuple[str, asyncio.Future[Response]]:
         """A handle to put into ``meta["reply"]`` and the answer that somebody gives to it later."""
 
     def forget_reply(self, handle: str) -> None: ...
@@ -237,9 +310,17 @@ class Node:
     - ``process(message, ctx) -> Output``, plain or async: one message in, what comes out of it.
     - ``produce(ctx)``: async generator of messages (or ``{port: message}``).
     - ``on_timer(name, key, ctx) -> Output``.
+    - ``leave(ctx)``: a source takes nothing new from now on; its ``produce`` hands on what it has taken, and ends.
+      Called before a stop, and before another takes its place.
+    - ``make_way(successor, ctx)``: the same while the program goes on: a reload has opened another that takes its
+      place, or nobody does (None). ``await successor.listening()`` comes before: it returns when all that comes is
+      heard there too, so nothing falls between.
     - ``migrate(old, version)``: an older version's state value → this version's.
-    - ``handle(request, ctx)``: a node that claims routes answers here.
+    - ``handle(request, ctx)``: a node that claims routes answers here: at once, or async.
     - ``stand_in(peer)``: meet this one in place of the peer that the options name; called before ``open``.
+    - ``why(ctx)``: how it came to its newest decision, as JSON with ``outcome``; None before the first one. Asked now
+      and then, by people: a node that decides keeps a reference to what it needs for that, and reckons when asked.
+    - ``ahead(field, now)``: what is published already of the time to come, as (begin, end, value); none of it guessed.
     - ``say(value, ctx) -> Message``: what it sends on when it hears ``value``: for tests that speak for it. Without it,
       a message with that payload. Reject when it would refuse the value.
     """
@@ -251,20 +332,27 @@ class Node:
     ``flowrunner nodes TYPE``."""
     inputs: ClassVar[Literal["none", "optional", "required"]] = "required"
     ports: tuple[str, ...] = ("out",)
-    """Ports by which messages leave, beside ``error``, which every node has."""
+    """Ports by which messages leave, beside ``error`` and ``status``, which every node has."""
     side_effect: Literal["none", "idempotent", "at_most_once"] = "none"
     default_queue: Queue = Queue()
     state_version: ClassVar[int] = 1
     joins: ClassVar[bool] = False
     """Whether it makes one record out of several inputs: then they must agree on the unit of a field."""
+    listens: ClassVar[Literal["", "error", "status"]] = ""
+    """The port of other nodes that it listens to: of those that its option ``nodes`` (`schema.WatchedName`) names, or
+    of all of its flow that are behind no listener. It slows nobody, and nobody counts on it."""
     manual: ClassVar[bool] = False
     """Whether persons give it values by the API and the page."""
     needs_market: ClassVar[bool] = False
     """Whether it works only in a flow that names its ``market``."""
     self_contained: bool = False
     """Whether it meets nothing outside of the program. Sources and sinks that do are cut off in tests."""
+    depends_on_wires: ClassVar[Literal["", "inputs", "both"]] = ""
+    """What it looks at when it opens: what it reads from, or also who reads from it. A change of that opens it anew."""
     live: bool = False
     """Whether it sends orders that count."""
+    keeps_orders: bool = False
+    """Whether it works with the journal of orders: where that is damaged nothing starts by itself."""
     simulated: bool = False
     """Whether the flow meets a simulated world and nothing else; set before ``check()``."""
     peer: Literal["", "exchange", "prices"] = ""
@@ -304,5 +392,5 @@ class Node:
         """Let go of everything; safe to repeat, and after a failed ``open``."""
 
 
-Produce = Callable[[Context], AsyncIterator[Message | Mapping[str, Message]]]
-Handle = Callable[[Request, Context], Awaitable[Response]]
+Produce = Callable[[Context], AsyncIterator[Output | Tracked]]
+Handle = Callable[[Request, Context], Response | Awaitable[Response]]

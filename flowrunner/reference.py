@@ -8,7 +8,8 @@ import textwrap
 from typing import Any
 
 from flowrunner.errors import UsageError, did_you_mean
-from flowrunner.flowfile import CasesFile, FlowFile
+from flowrunner.flowfile import TILES, CasesFile, FlowFile
+from flowrunner.graph import PORTS_OF_ALL
 from flowrunner.node import NewField
 from flowrunner.registry import BrokenType, Envelope, NodeType, Registry, has_inbox
 from flowrunner.schema import describe as describe_schema
@@ -40,12 +41,15 @@ def describe(registry: Registry, name: str) -> str:
         hint = did_you_mean(name, registry.names) or "`flowrunner nodes` lists the types"
         raise UsageError(f"there is no node type {name!r}; {hint}") from None
     schema = schema_of(kind.cls.Options)
-    ports = ", ".join([*kind.cls.ports, "error"])
+    ports = ", ".join([*kind.cls.ports, *PORTS_OF_ALL])
     inputs = {"none": "none, it is a source", "optional": "may read from others", "required": "needs 'from'"}
-    text = [f"{name}: {kind.doc}", "", f"input: {inputs[kind.cls.inputs]}", f"ports: {ports}"]
+    heard = {"": inputs[kind.cls.inputs], "error": "the errors of other nodes", "status": "the states of other nodes"}
+    text = [f"{name}: {kind.doc}", "", f"input: {heard[kind.cls.listens]}", f"ports: {ports}"]
     if has_inbox(kind.cls):
         queue = kind.cls.default_queue
-        text.append(f"queue: {queue.size} messages, {queue.when_full} when full")
+        text.append(
+            f"queue: {queue.size} messages{', kept on the disk' if queue.durable else ''}, {queue.when_full} when full"
+        )
     envelope = schema_of(Envelope)
     if kind.cls.inputs == "none":
         del envelope["properties"]["from"]
@@ -124,8 +128,34 @@ def flow_schema(registry: Registry) -> Schema:
     }
     nodes = {"additionalProperties": node, MESSAGE: "Expected a map of nodes: a name and a colon, its options below."}
     schema["properties"]["nodes"] |= nodes
+    schema["properties"]["dashboard"]["properties"]["tiles"]["items"] = _tile()
     definitions: dict[str, Any] = {kind.name: _titled(kind) for kind in kinds}
+    definitions |= {f"tile-{name}": _tile_options(name) for name in TILES}
     return {"$schema": DRAFT, "title": "flowrunner flow"} | schema | {"definitions": definitions}
+
+
+def _tile() -> Schema:
+    """The editor's schema of one tile of a dashboard: ``tile`` chooses the options."""
+    choices: list[Schema] = [
+        {
+            "if": {"type": "object", "properties": {"tile": {"const": name}}, "required": ["tile"]},
+            "then": {"$ref": f"#/definitions/tile-{name}"},
+        }
+        for name in TILES
+    ]
+    told = [inspect.cleandoc(kind.__doc__ or "") for kind in TILES.values()]
+    word = {"enum": [*TILES], "enumDescriptions": told, "description": "What is shown."}
+    return {
+        "title": "tile",
+        "type": "object",
+        "allOf": [*choices, {"required": ["tile"], "properties": {"tile": word}}],
+    }
+
+
+def _tile_options(name: str) -> Schema:
+    schema = schema_of(TILES[name], editor=True)
+    schema["properties"]["tile"] = {"const": name}
+    return {"title": name, "description": inspect.cleandoc(TILES[name].__doc__ or "")} | schema
 
 
 def _titled(kind: NodeType) -> Schema:

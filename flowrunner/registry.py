@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
+import threading
 import traceback
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
@@ -22,6 +23,7 @@ from msgspec import Meta
 
 from flowrunner.errors import FlowrunnerError
 from flowrunner.node import Node, NodeOptions, Queue, RetryPolicy
+from flowrunner.reading import read_regular
 from flowrunner.schema import Form, KeyTemplate, schema_of
 from flowrunner.schema.walk import Schema
 
@@ -105,15 +107,24 @@ class Registry:
     """All types by name. ``folders`` are searched in order; a type that two folders define is broken."""
 
     def __init__(self, folders: Iterable[Path] = ()) -> None:
+        self._folders = tuple(folders)
         self._files: dict[str, Path] = {}
         self._loaded: dict[str, NodeType] = {}
         self.clashes: dict[str, str] = {}
-        for folder in [shipped("nodes"), *folders]:
-            for file in sorted(folder.glob("*.py")):
-                if not file.stem.startswith("_"):
-                    self._add(file.stem.replace("_", "-"), file)
+        for folder in [shipped("nodes"), *self._folders]:
+            for file in node_files(folder):
+                self._add(file.stem.replace("_", "-"), file)
         for entry in entry_points(group=ENTRY_POINTS):
             self._add(entry.name, _file_of(entry))
+
+    def refreshed(self) -> Registry:
+        """The same folders looked at again: a type whose file has the same content is the very same."""
+        newer = Registry(self._folders)
+        for name, kind in self._loaded.items():
+            file = newer._files.get(name)
+            if file == kind.file and _hash_of(file) == kind.code_hash:
+                newer._loaded[name] = kind
+        return newer
 
     def _add(self, name: str, file: Path) -> None:
         known = self._files.setdefault(name, file)
@@ -133,10 +144,15 @@ class Registry:
         return self._loaded[name]
 
 
+def node_files(folder: Path) -> list[Path]:
+    """Those of a folder, sorted; not what begins with ``_`` or, as editors and systems name their own, with ``.``."""
+    return sorted(one for one in folder.glob("*.py") if one.name[0] not in "_." and not one.is_dir())
+
+
 def load(name: str, file: Path) -> NodeType:
     """Load one node file as ``flowrunner.nodes.<name>``. BrokenType for whatever is wrong with it."""
     try:
-        source = file.read_bytes()
+        source = read_regular(file)
     except OSError as error:
         raise BrokenType(f"{file} cannot be read: {error.strerror}") from None
     module = _run(name, file, source)
@@ -159,8 +175,23 @@ def load(name: str, file: Path) -> NodeType:
     clash = own & {field.encode_name for field in msgspec.structs.fields(Envelope)}
     if clash:
         raise BrokenType(f"{file}: the option {min(clash)!r} belongs to every node; give it another name")
+    taken = {"error", "status"} & set(cls.ports if isinstance(cls.ports, tuple) else ())
+    if taken:
+        raise BrokenType(f"{file}: every node has a port {min(taken)!r} already; give this one another name")
     cls.type = name
-    return NodeType(name, cls, file, hashlib.sha256(source).hexdigest()[:16], form)
+    return NodeType(name, cls, file, code_hash(source), form)
+
+
+def code_hash(source: bytes) -> str:
+    """Tells one content of a node file from another."""
+    return hashlib.sha256(source).hexdigest()[:16]
+
+
+def _hash_of(file: Path) -> str:
+    try:
+        return code_hash(read_regular(file))
+    except OSError:  # loading it says why
+        return ""
 
 
 def _file_of(entry: EntryPoint) -> Path:
@@ -183,11 +214,13 @@ def _run(type_name: str, file: Path, source: bytes) -> ModuleType:
     sys.modules[name] = module  # before it runs: dataclasses and type hints look there
     try:
         exec(compile(source, str(file.absolute()), "exec", dont_inherit=True), vars(module))  # noqa: S102  (node types are code)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if before is None:
             del sys.modules[name]
         else:
             sys.modules[name] = before
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise  # Ctrl-C of a person at the start; a reload runs in a thread of its own, and there is none
         raise BrokenType(_explain(error, file)) from error
     return module
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from flowrunner.engine import check_files
 from flowrunner.errors import Problem, UsageError
+from flowrunner.files import check_files
 from flowrunner.registry import Registry
 from flowrunner.replay import Setup, report
 from flowrunner.replay import replay as run

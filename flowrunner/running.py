@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import gc
 import logging
 import signal
 import sys
@@ -11,13 +13,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mappin
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flowrunner import hangup
 from flowrunner.clock import Clock
-from flowrunner.engine import Engine, check_files, flow_files
+from flowrunner.engine import Engine
 from flowrunner.errors import Problem
+from flowrunner.files import check_files, flow_files
 from flowrunner.graph import Checked, Graph
 from flowrunner.logs import Secrets
-from flowrunner.registry import Registry
-from flowrunner.store import DATA_FOLDER
+from flowrunner.reloading import Reloader, Sources, say_problems
+from flowrunner.store import DATA_FOLDER, FILE_NAME
+from flowrunner.watching import Watch
 from flowrunner.welcome import base_address, welcome
 
 if TYPE_CHECKING:
@@ -25,7 +30,8 @@ if TYPE_CHECKING:
 
 OK, FAILED, BAD_FLOW = 0, 1, 78
 API_KEY = "FLOWRUNNER_API_KEY"
-LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "note": logging.INFO}
+GRACE_S = 5.0
+"""Seconds that flows get to finish what they have taken, when they are stopped."""
 log = logging.getLogger("flowrunner")
 
 
@@ -43,13 +49,15 @@ class Stage(NamedTuple):
     """What to try in it, from the address of our own server."""
     attend: Callable[[Engine], Coroutine[Any, Any, None]] | None = None
     """Runs beside the engine until the end."""
+    bind: Callable[[Mapping[str, str]], Mapping[str, str]] = dict
+    """The environment, read again, as the flows find it here."""
+    turn: Callable[[Graph], object] = lambda _: None
+    """Changes a graph that was checked again before anything of it runs."""
 
 
 def run(
-    paths: Sequence[Path],
     *,
-    environment: Mapping[str, str],
-    registry: Registry,
+    sources: Sources,
     host: str,
     port: int,
     data: Path | None,
@@ -57,12 +65,38 @@ def run(
     on_problems: Callable[[Sequence[Problem]], None],
     table: bool = False,
     speed: float | None = None,
+    watched: Sequence[Path] | None = None,
+    grace_s: float = GRACE_S,
 ) -> int:
     """Run until a signal; the exit code. UsageError when the surroundings do not allow it.
 
     The log is set up by the caller; what must not be seen in it is added to ``secrets``. ``table``: standard error
     is a terminal, and the nodes are shown there, live. ``speed``: in a simulated world, whose time runs so fast.
+    ``watched``: a change of the files, or in one of these folders of node files, is taken over; None: only when asked.
     """
+    gc.disable()  # until all runs: a search for garbage among so much that is new takes long, and finds none
+    try:
+        return _run(sources, host, port, data, secrets, on_problems, table, speed, watched, grace_s)
+    finally:
+        gc.enable()
+
+
+def _run(
+    sources: Sources,
+    host: str,
+    port: int,
+    data: Path | None,
+    secrets: Secrets,
+    on_problems: Callable[[Sequence[Problem]], None],
+    table: bool,
+    speed: float | None,
+    watched: Sequence[Path] | None,
+    grace_s: float,
+) -> int:
+    env_files = [] if sources.env_file is None else [sources.env_file]
+    # Before they are read: what is saved from here on is another content.
+    watch = None if watched is None else Watch(sources.paths, nodes=watched, files=env_files)
+    paths, registry, environment = sources.paths, sources.registry, sources.environment()
     secrets.add([environment.get(API_KEY, "")])
     if speed is not None:
         from flowrunner import simulating  # late: a real run needs no simulated world
@@ -87,13 +121,8 @@ def run(
         # What keeps a simulation on this machine sees Python's own sockets, and uvloop has its own.
         factory = _loop_factory() if speed is None else None
         runner = stack.enter_context(asyncio.Runner(loop_factory=factory))
-        return runner.run(_serve(stage, host, port, secrets, terminal))
-
-
-def say_problems(problems: Sequence[Problem]) -> None:
-    """Problems as lines of the log, for logs that a machine reads."""
-    for problem in problems:
-        log.log(LEVELS[problem.severity], "%s", problem)
+        sources = sources._replace(simulated=speed is not None)
+        return runner.run(_serve(stage, sources, watch, host, port, secrets, terminal, grace_s))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -112,33 +141,56 @@ async def _given(stage: Stage) -> AsyncIterator[Stage]:
 
 async def _serve(
     opening: contextlib.AbstractAsyncContextManager[Stage],
+    sources: Sources,
+    watch: Watch | None,
     host: str,
     port: int,
     secrets: Secrets,
     terminal: Terminal | None,
+    grace_s: float,
 ) -> int:
     from flowrunner.store import Store
-    from flowrunner.web import Server, check_exposure, listen  # late: a file with problems needs no server
+    from flowrunner.store.people import is_anybody_there
+    from flowrunner.web import Server, check_exposure, exposed, listen  # late: a file with problems needs no server
 
-    stop, hurry = _on_signals()
+    again = asyncio.Event()
+    stop, hurry = _on_signals(None if hangup.at_a_terminal() else again.set)
+    if hangup.noted():
+        again.set()
+    late: list[str] = []
     async with contextlib.AsyncExitStack() as cleanup:  # ends in the opposite order: requests, flows, store
         stage = await cleanup.enter_async_context(opening)
         secrets.add(stage.graph.secrets)
         sock = listen(host, port)
         cleanup.callback(sock.close)
-        check_exposure(stage.graph, host, sock.getsockname()[0], stage.environment)
-        store = Store.open(stage.folder)
+        address = sock.getsockname()[0]
+        anybody = is_anybody_there(stage.folder / FILE_NAME)
+        check_exposure(stage.graph, host, address, stage.environment, anybody=anybody)
+        store = Store.open(stage.folder, may_start_fresh=not stage.graph.keeps_orders)
         cleanup.push_async_callback(store.close)
         engine = Engine(stage.checked, store=store, clock=stage.clock)
-        cleanup.push_async_callback(_unless, hurry, engine.stop)
+        cleanup.push_async_callback(_unless, hurry, functools.partial(_drain, engine, grace_s, late))
         await engine.start()
+        gc.freeze()  # what runs now stays: nobody need search it for garbage again and again
+        gc.enable()
+        now_exposed = functools.partial(exposed, host=host, address=address)
+        sources = sources._replace(bind=stage.bind, turn=stage.turn, exposed=now_exposed)
+        reloader = Reloader(engine, sources, secrets)
         attendants = [asyncio.ensure_future(engine.trading.watch(engine.clock.now))]
+        attendants.append(asyncio.ensure_future(engine.watch_letters()))
         if stage.attend is not None:
             attendants.append(asyncio.ensure_future(stage.attend(engine)))
+        attendants.append(asyncio.ensure_future(reloader.on(again)))
         cleanup.push_async_callback(_cancel, attendants)
-        server = Server(engine, sock, stage.environment, host)
+        cleanup.push_async_callback(_unless, hurry, functools.partial(reloader.close, grace_s))
+        server = Server(engine, sock, stage.environment, host, reload=reloader.reload)
         cleanup.push_async_callback(_unless, hurry, server.close)
+        cleanup.callback(reloader.refuse)
         await server.start()
+        if watch is not None:
+            loop = asyncio.get_running_loop()
+            cleanup.push_async_callback(asyncio.to_thread, watch.close)
+            watch.start(lambda: loop.call_soon_threadsafe(reloader.ask))
         say_problems([problem for problem in stage.checked.problems if problem.severity != "note"])
         base = base_address(host, server.port)
         tips = None if stage.tips is None else stage.tips(base)
@@ -161,11 +213,14 @@ async def _serve(
         log.error("stopped at once because of %s", hurry.result())
         return FAILED
     log.info("stopped")
-    return FAILED if engine.failed.done() else OK
+    return FAILED if engine.failed.done() or late else OK
 
 
-def _on_signals() -> tuple[asyncio.Future[str], asyncio.Future[str]]:
-    """Resolve with the first and with the second signal's name: Ctrl-C, a service's stop, a terminal that is closed."""
+def _on_signals(hangup: Callable[[], None] | None = None) -> tuple[asyncio.Future[str], asyncio.Future[str]]:
+    """Resolve with the first and with the second signal's name: Ctrl-C, a service's stop, a terminal that is closed.
+
+    ``hangup``: what SIGHUP asks for instead.
+    """
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[str] = loop.create_future()
     hurry: asyncio.Future[str] = loop.create_future()
@@ -178,6 +233,8 @@ def _on_signals() -> tuple[asyncio.Future[str], asyncio.Future[str]]:
 
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(one, heard, one)
+    if hangup is not None:
+        loop.add_signal_handler(signal.SIGHUP, hangup)
     return stop, hurry
 
 
@@ -185,6 +242,11 @@ async def until_signal() -> str:
     """Wait for SIGINT or SIGTERM; its name."""
     stop, _ = _on_signals()
     return await stop
+
+
+async def _drain(engine: Engine, grace_s: float, late: list[str]) -> None:
+    """Who was late is added to ``late``; the engine has said it."""
+    late += await engine.stop(grace_s)
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:

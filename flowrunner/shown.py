@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
+from flowrunner.errors import Problem, Severity
 from flowrunner.message import JSON, Origin, Quality
+from flowrunner.node import NodeState
 from flowrunner.orders import Mode, OrderType, Side, State, TimeInForce
-from flowrunner.runtime.counters import NodeState
+from flowrunner.store.letters import Standing
 
 Time = Annotated[
     str,
@@ -21,6 +23,7 @@ Time = Annotated[
 Age = Annotated[float, Meta(ge=0, description="Seconds since it was true or since it came in, whichever is more.")]
 Count = Annotated[int, Meta(ge=0)]
 Counts = dict[str, Count]
+Result = Literal["unchanged", "applied", "refused", "failed"]
 
 
 class FieldShown(TypedDict):
@@ -95,8 +98,8 @@ class NodeLine(TypedDict):
     ports: list[str]
 
 
-WireShown = TypedDict("WireShown", {"from": str, "port": str, "to": str})
-WireShown.__doc__ = "A wire: from a node's port to another node."
+WireShown = TypedDict("WireShown", {"from": str, "port": str, "to": str, "listens": bool})
+WireShown.__doc__ = "A wire: from a node's port to another node. One that only listens is not on the way of messages."
 
 
 class FlowShown(TypedDict):
@@ -118,20 +121,82 @@ class ConfigShown(TypedDict):
     """A flow as it was bound from its file."""
 
     file: str
+    digest: Annotated[str, Meta(description="Hash of the file's text.")]
     timezone: str
     vars: dict[str, JSON]
     nodes: Annotated[dict[str, dict[str, JSON]], Meta(description="Every node's options; secrets are masked.")]
 
 
+class ReloadedShown(TypedDict):
+    """What came of reading the files again. Nodes are told as flow/id."""
+
+    result: Annotated[
+        Result,
+        Meta(description="refused: the files have problems, or need a restart; failed: a node does not open."),
+    ]
+    generation: Annotated[int, Meta(ge=1, description="Of what runs now; it counts from 1, the start.")]
+    reason: Annotated[str, Meta(description='Why what ran runs on, or "".')]
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    rewired: Annotated[list[str], Meta(description="Nodes that go on as they are, with other wires.")]
+    problems: Annotated[list[Problem], Meta(description="Of the files that were read, notes and warnings too.")]
+    seconds: Annotated[float, Meta(ge=0, description="How long it took, without the check.")]
+    pause_seconds: Annotated[float, Meta(ge=0, description="The longest that messages waited for a node that changed.")]
+
+
+class NotReloaded(ReloadedShown):
+    """The same, where what ran runs on."""
+
+    error: Literal["refused", "failed"]
+    detail: Annotated[str, Meta(description="The reason.")]
+
+
+class ProblemShown(TypedDict):
+    """One finding in a file."""
+
+    file: str
+    line: int
+    column: int
+    path: Annotated[str, Meta(description="The way to the option: scale.factor.")]
+    code: str
+    severity: Severity
+    message: str
+    hint: str
+    of: Annotated[
+        Literal["running", "newer"],
+        Meta(description="running: of the files as they run; newer: as they are now, and why they do not run."),
+    ]
+
+
+class RunningShown(TypedDict):
+    """What runs, and how it came to run."""
+
+    generation: Annotated[int, Meta(ge=1, description="Counts what ran since the start.")]
+    loaded_at: Annotated[Time, Meta(description="When this generation began.")]
+    last_reload: ReloadedShown | None
+    flows: dict[str, ConfigShown]
+
+
 class DeadLetterShown(TypedDict):
     """A rejected message as it was kept."""
 
-    at: Time
+    id: Annotated[int, Meta(ge=1)]
+    at: Annotated[Time, Meta(description="When it was rejected.")]
     flow: str
     node: str
     code: str
     reason: str
-    message: Annotated[JSON, Meta(description="The message as the node had it.")]
+    wire: Annotated[str, Meta(description='The wire that it came by; "" where the node made it itself.')]
+    attempts: Annotated[int, Meta(ge=1, description="How often the node has rejected it.")]
+    lineage: Annotated[str, Meta(description="The way it took: where it began, and the nodes it came through.")]
+    standing: Annotated[
+        Standing,
+        Meta(description="kept: it lies here; asked: it is to be put back; back: it is in the node's inbox."),
+    ]
+    hindrance: Annotated[str | None, Meta(description="Why it can never be put back; null: it can.")]
+    answer: Annotated[str | None, Meta(description="Why it was not put back when that was last asked for.")]
+    message: Annotated[JSON, Meta(description="The message as the node had it; secrets are masked.")]
 
 
 # ---- orders -------------------------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ import msgspec
 
 from flowrunner.battery import Settings, Site
 from flowrunner.clock import LiveClock, ScaledClock
-from flowrunner.engine import Engine, check_files
+from flowrunner.engine import Engine
 from flowrunner.errors import BadFlow, UsageError
 from flowrunner.exchange.simulator import Character
+from flowrunner.files import check_files
 from flowrunner.graph import Graph
 from flowrunner.market import Market
 from flowrunner.mqtt.settings import Settings as MqttSettings
@@ -65,19 +66,26 @@ async def stage(
         world = World(clock, Path(folder), markets=markets, zone=zone, soc_percent=start.soc_percent)
         await world.start()
         try:
-            found = {**environment, **world.places.environment()}
+
+            def bind(given: Mapping[str, str]) -> dict[str, str]:
+                return {**given, **world.places.environment()}
+
+            def turn(graph: Graph) -> list[str]:
+                graph.secrets.add(world.places.api_key)
+                return turn_inward(graph, world.places)
+
+            found = bind(environment)
             checked = check_files(paths, found, registry, simulated=True)
             if checked.graph is None:
                 raise BadFlow(checked.problems)
-            turned = turn_inward(checked.graph, world.places)
-            checked.graph.secrets.add(world.places.api_key)
+            turned = turn(checked.graph)
             data = Path(folder) / "data"
 
             async def attend(engine: Engine) -> None:
                 await _follow(world, Journal(engine.store), speed)
 
             lines = [*_described(world, start, zone, speed), *turned]
-            yield Stage(checked, checked.graph, found, data, clock, lines, _tips(world, data), attend)
+            yield Stage(checked, checked.graph, found, data, clock, lines, _tips(world, data), attend, bind, turn)
         finally:
             await world.stop()
 

@@ -13,12 +13,16 @@ Order: TypeAlias = tuple[int, int, int]
 """The greater counts more."""
 
 
-class Held(msgspec.Struct, frozen=True):
+NONE: list[JSON] = []
+"""One for all that take the place of nothing: there is one for each field of each key."""
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):  # of JSON no circle can be made
     """What one source last said of one field. A bad value is no value: None."""
 
     value: JSON
     info: FieldInfo
-    overridden: list[JSON] = []
+    overridden: list[JSON] = msgspec.field(default_factory=lambda: NONE)
     """Automatic values that this manual one took the place of further upstream."""
 
     def moved_back(self, by: int) -> Held:
@@ -41,6 +45,8 @@ class Site(msgspec.Struct):
     """All that was said of one key: field → input → what it said, the latest arrival last. The durable part."""
 
     held: dict[str, dict[str, Held]]
+    settles_at: Instant | None = None
+    """When what is collected at present goes out."""
 
     def forget_others(self, wires: set[str]) -> bool:
         """Drop what came by inputs that are no more. True when there was something."""
@@ -55,7 +61,7 @@ class Site(msgspec.Struct):
         self.held = {name: {w: each(one) for w, one in sources.items()} for name, sources in self.held.items()}
 
 
-class Choice(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """What counts of one field: the value, why it must not be used (``""``: fresh), what it took the place of."""
 
     held: Held
@@ -104,6 +110,8 @@ class Preference(msgspec.Struct, frozen=True):
 
 class Standing:
     """The choice for every field of one key. It does not change by itself before ``turn``."""
+
+    __slots__ = ("chosen", "preference", "site", "turn")
 
     def __init__(self, site: Site, preference: Preference, now: Instant) -> None:
         self.site = site

@@ -13,6 +13,7 @@ import msgspec
 
 from flowrunner.errors import Reject
 from flowrunner.message import JSON, Message
+from flowrunner.pick import MISSING
 from flowrunner.units import iso
 
 _PLACE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|[{}]", re.ASCII)
@@ -73,9 +74,19 @@ class Text:
 
 
 def _value(name: str, message: Message, missing: str | None) -> str:
+    found = value_of(name, message)
+    if found is not MISSING:
+        return as_text(found)
+    if missing is not None:
+        return missing
+    raise _lacking(name)
+
+
+def value_of(name: str, message: Message) -> JSON:
+    """What a place stands for in ``message``; MISSING where it has nothing there."""
     record = message.payload if isinstance(message.payload, dict) else {"value": message.payload}
     if record.get(name) is not None:  # null is no value: it must not become the text "null"
-        return as_text(record[name])
+        return record[name]
     if name == "key":
         return message.key
     if name == "at":
@@ -83,16 +94,54 @@ def _value(name: str, message: Message, missing: str | None) -> str:
     if name == "source":
         return message.source
     if name == "payload":
-        return as_text(message.payload)
+        return message.payload
     topic = (message.meta or {}).get("topic")
     if name == "topic" and topic is not None:
         return str(topic)
     level = re.fullmatch(r"topic_([1-9][0-9]?)", name)
     if level and topic is not None and int(level[1]) <= str(topic).count("/") + 1:
         return str(topic).split("/")[int(level[1]) - 1]
-    if missing is not None:
-        return missing
-    raise Reject("missing-field", f"the text needs {name!r}, which this message does not have")
+    return MISSING
+
+
+def _lacking(name: str) -> Reject:
+    return Reject("missing-field", f"the text needs {name!r}, which this message does not have")
+
+
+class Json:
+    """JSON with places in its texts: ``{"soc": "{soc_percent}", "site": "battery {key}"}``. TemplateError as `Text`."""
+
+    def __init__(self, value: JSON) -> None:
+        self.places: dict[str, int] = {}
+        """As `Text.places` has them, of all texts."""
+        self._form = self._parsed(value)
+
+    def _parsed(self, value: JSON) -> JSON:
+        if isinstance(value, str):
+            text = Text(value)
+            self.places |= text.places
+            return text
+        if isinstance(value, dict):
+            return {key: self._parsed(one) for key, one in value.items()}
+        return [self._parsed(one) for one in value] if isinstance(value, list) else value
+
+    def fill(self, message: Message) -> JSON:
+        """The JSON for ``message``. A text that is only a place becomes its value: a number stays one. Reject for a
+        field that the message does not have."""
+        return _filled(self._form, message)
+
+
+def _filled(form: JSON, message: Message) -> JSON:
+    if isinstance(form, Text):
+        if not form.only:
+            return form.fill(message)
+        found = value_of(form.only, message)
+        if found is MISSING:
+            raise _lacking(form.only)
+        return found
+    if isinstance(form, dict):
+        return {key: _filled(one, message) for key, one in form.items()}
+    return [_filled(one, message) for one in form] if isinstance(form, list) else form
 
 
 def as_text(value: JSON) -> str:

@@ -15,6 +15,7 @@ from flowrunner import shown, views
 from flowrunner.errors import UsageError, did_you_mean
 from flowrunner.message import JSON, Instant
 from flowrunner.orders import Journal, Order, State, Switch
+from flowrunner.sheet import cell
 from flowrunner.store import DATA_FOLDER, FILE_NAME, reading
 from flowrunner.units import from_datetime
 
@@ -25,8 +26,6 @@ LIMIT = 20
 ALL_REFUSALS = 100_000
 TABLE = [*get_type_hints(shown.OrderShown)]
 """The columns of the table: as the API names them; numbers have their unit in the name."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""A spreadsheet takes a text that begins so for something to compute (OWASP, "CSV Injection")."""
 Form = Literal["text", "json", "csv"]
 
 
@@ -149,11 +148,7 @@ def _print_table(newest_first: Sequence[Order]) -> None:
     table.writerow(TABLE)
     for order in reversed(newest_first):
         one: dict[str, JSON] = {**views.order(order)}
-        table.writerow([_cell(one[name]) for name in TABLE])
-
-
-def _cell(value: JSON) -> JSON:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+        table.writerow([cell(one[name]) for name in TABLE])
 
 
 # ---- as text ------------------------------------------------------------------------------------------------

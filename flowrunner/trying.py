@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from flowrunner.engine import flow_files, read_files
 from flowrunner.errors import Problem, UsageError
+from flowrunner.files import flow_files, read_files
 from flowrunner.flowfile import CASES_SUFFIX
 from flowrunner.registry import Registry
 from flowrunner.testing.coverage import coverage_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 
@@ -211,3 +211,50 @@ def scaled(value: float, factor: float = 1, offset: float = 0) -> float:
     if factor == 1 and offset == 0:
         return value
     return float(_decimal(value) * _decimal(factor) + _decimal(offset))
+
+
+def scaling(factor: float = 1, offset: float = 0) -> Callable[[float], float]:
+    """:func:`scaled` for many values: exactly the same results, and what can be reckoned beforehand is."""
+    if isinstance(factor, int) and isinstance(offset, int):
+        as_it_is = factor == 1 and offset == 0
+        by, plus = _decimal(factor), _decimal(offset)
+        doubles = offset == 0 and factor in _DOUBLINGS
+
+        def whole(value: float) -> float:
+            if isinstance(value, int):
+                return value * factor + offset
+            if as_it_is:
+                return value
+            if doubles and _TINY < abs(value) < _HUGE:
+                return value * factor  # binary and decimal numbers agree on doublings
+            return float(_decimal(value) * by + plus)
+
+        return whole
+    return _broken_scaling(factor, offset)
+
+
+def _broken_scaling(factor: float, offset: float) -> Callable[[float], float]:
+    """For a factor or an offset with decimals. Whole values, as registers have them, are multiplied as whole numbers
+    and divided once: a quotient of whole numbers is rounded once, as decimals are."""
+    by, plus = _decimal(factor), _decimal(offset)
+    places = max(0, *(-int(one.as_tuple().exponent) for one in (by, plus)))
+    shift = 10**places
+    times, more = int(by.scaleb(places)), int(plus.scaleb(places))
+    exact = abs(times) <= _DIGITS_15 and abs(more) <= _DIGITS_15 and not (plus.is_zero() and plus.is_signed())
+    as_it_is = factor == 1 and offset == 0
+
+    def broken(value: float) -> float:
+        if as_it_is:
+            return value
+        if exact and type(value) is int and -_DIGITS_12 <= value <= _DIGITS_12:
+            return float((value * times + more) / shift)
+        return float(_decimal(value) * by + plus)
+
+    return broken
+
+
+_DIGITS_12, _DIGITS_15 = 10**12, 10**15
+"""Products and sums of these have no more digits than decimals keep (28): nothing is rounded on the way."""
+_DOUBLINGS = frozenset(2**power for power in range(11))
+_TINY, _HUGE = 1e-290, 1e290
+"""Between them a number can be doubled ten times."""

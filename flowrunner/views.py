@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterable
+from typing import Literal, cast
 
 import msgspec
 
 from flowrunner import shown
+from flowrunner.changeover import Reloaded
+from flowrunner.errors import Problem
 from flowrunner.graph import FlowHead, Graph, GraphNode
 from flowrunner.message import JSON, Instant, Message
 from flowrunner.orders import Order, Refusal, Refused, Stop, SwitchStep
@@ -81,7 +84,7 @@ def flow(graph: Graph, head: FlowHead, counters: dict[str, Counters]) -> shown.F
         for one in mine
     ]
     wires: list[shown.WireShown] = [
-        {"from": wire.source.removeprefix(f"{head.name}/"), "port": wire.port, "to": one.id}
+        {"from": wire.source.removeprefix(f"{head.name}/"), "port": wire.port, "to": one.id, "listens": wire.listens}
         for one in mine
         for wire in one.wires
     ]
@@ -102,6 +105,7 @@ def config(graph: Graph) -> dict[str, shown.ConfigShown]:
     return {
         name: {
             "file": head.file,
+            "digest": head.digest,
             "timezone": head.timezone,
             "vars": dict(head.vars),
             "nodes": {one.id: one.shown for one in graph.nodes.values() if one.flow == name},
@@ -110,16 +114,55 @@ def config(graph: Graph) -> dict[str, shown.ConfigShown]:
     }
 
 
+def running(graph: Graph, generation: int, loaded_at: Instant, last: Reloaded | None) -> shown.RunningShown:
+    """What runs, and how it came to run."""
+    told = None if last is None else reloaded(last)
+    return {"generation": generation, "loaded_at": iso(loaded_at), "last_reload": told, "flows": config(graph)}
+
+
+def reloaded(one: Reloaded) -> shown.ReloadedShown:
+    return cast(shown.ReloadedShown, msgspec.structs.asdict(one))
+
+
+def problems(running: Iterable[Problem], last: Reloaded | None) -> list[shown.ProblemShown]:
+    """What is wrong with what runs, and with newer files that do not run."""
+    found = [_problem(one, "running") for one in running]
+    if last is not None and last.result in ("refused", "failed"):
+        newer = list(last.problems)
+        if last.result == "failed":  # its files are good, a peer is not
+            newer.append(Problem(file="", line=1, column=1, path="", code="reload-failed", message=last.reason))
+        found += [_problem(one, "newer") for one in newer]
+    return found
+
+
+def _problem(one: Problem, of: Literal["running", "newer"]) -> shown.ProblemShown:
+    return cast(shown.ProblemShown, {**msgspec.structs.asdict(one), "of": of})
+
+
 def dead_letter(letter: DeadLetter) -> shown.DeadLetterShown:
     """A rejected message as it was kept."""
     return {
+        "id": letter.id,
         "at": iso(letter.at),
         "flow": letter.flow,
         "node": letter.node,
         "code": letter.code,
         "reason": letter.reason,
+        "wire": letter.wire,
+        "attempts": letter.attempts,
+        "lineage": _lineage(letter),
+        "standing": letter.standing,
+        "hindrance": letter.hindrance or None,
+        "answer": letter.answer or None,
         "message": msgspec.Raw(letter.message),
     }
+
+
+def _lineage(letter: DeadLetter) -> str:
+    try:
+        return msgspec.json.decode(letter.message, type=Message).lineage()
+    except msgspec.MsgspecError:  # what could be written of it is no message any more
+        return "?"
 
 
 def order(one: Order) -> shown.OrderShown:

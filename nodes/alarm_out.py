@@ -7,7 +7,6 @@ from typing import Annotated
 from msgspec import Meta
 
 from flowrunner.errors import NotConnected
-from flowrunner.fields import MAX_KEYS
 from flowrunner.message import JSON, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions, Queue
 from flowrunner.schema import Template
@@ -19,6 +18,8 @@ logger = logging.getLogger("flowrunner.alarm")
 LEVELS: dict[Severity, int] = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.CRITICAL}
 LONGEST, LONGEST_IDENTITY = 500, 200
 """Characters of an alarm's text, and of what tells it from others."""
+REMEMBERED = 10_000
+"""Occurrences whose next one is no news; the oldest are forgotten."""
 SHOWN_FIELDS = 8
 """Of a record, in a text that the flow does not give."""
 
@@ -86,7 +87,7 @@ class AlarmOut(Node):
         now, slot = ctx.now(), (ctx.input, message.key, identity)
         before = self.last.pop(slot, None)
         self.last[slot] = now  # the newest at the end
-        if len(self.last) > MAX_KEYS:
+        if len(self.last) > REMEMBERED:
             del self.last[next(iter(self.last))]
         about = f"{ctx.input}{f' ({message.key})' if message.key else ''}"
         level = LEVELS[self.options.severity]
@@ -106,7 +107,8 @@ class AlarmOut(Node):
                 severity=self.options.severity,
                 text=text,
                 at=now,
-            )
+            ),
+            ctx.hold(),
         )
 
     def _say(self, message: Message, wire: str) -> tuple[str, str]:

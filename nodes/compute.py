@@ -11,7 +11,6 @@ from flowrunner.expression import (
     EvaluationError,
     ExpressionError,
     Names,
-    Program,
     Unusable,
     measured_names,
     parse,
@@ -27,6 +26,8 @@ ORIGINS: tuple[Origin, ...] = ("automatic", "planned", "simulated", "manual")
 """From several, a value has the last of these that any has: what was typed or made up stays known as such."""
 MOST_OVERRIDDEN = 16
 """Combinations of values that manual ones took the place of."""
+MOST_UNITS = 64
+"""Combinations of units whose result is kept."""
 
 
 class Compute(Node):
@@ -86,61 +87,97 @@ class Compute(Node):
         return incoming.plus(made, units)
 
     async def open(self, ctx: Context) -> None:
-        self.programs = {name: ctx.condition(text) for name, text in self.options.fields.items()}
-        self.inputs_of = {
-            name: tuple(one for one in measured_names(program.expression) if one not in ctx.vars)
-            for name, program in self.programs.items()
-        }
+        self.made = [Made(name, text, ctx) for name, text in self.options.fields.items()]
 
     def process(self, message: Message, ctx: Context) -> Message:
-        record = message.payload if isinstance(message.payload, dict) else {"value": message.payload}
-        taken = [name for name in self.programs if name in record or name in (message.fields or {})]
-        if taken:
-            raise Reject("field-exists", f"the record has a field {taken[0]!r} already; it is not overwritten")
-        payload, infos = dict(record), dict(message.fields or {})
-        now, scope = ctx.now(), ctx.scope(message)
-        hidden = (message.meta or {}).get("overridden") or {}
+        record, known = message.payload, message.fields
+        payload = record.copy() if isinstance(record, dict) else {"value": record}
+        infos = known.copy() if known else {}
+        now, scope = ctx.now(), None
+        hidden = (message.meta.get("overridden") or {}) if message.meta else {}
         kept: dict[str, list[JSON]] = {}
-        for name, program in self.programs.items():
-            used = self.inputs_of[name]
-            try:
-                payload[name] = program.evaluate(scope)
-            except (Unusable, EvaluationError) as error:
-                infos[name] = FieldInfo(at=now, received_at=now, source=self.id, quality="bad")
-                ctx.error("expression", f"{name}: {error}", message)
-                continue
-            known = {one: message.info(one) for one in used}
-            infos[name] = self._info(program, known, now)
-            if others := [*islice(_overridden(message, program, used, hidden, ctx), MOST_OVERRIDDEN)]:
+        for one in self.made:
+            name = one.name
+            if name in payload or (known and name in known):
+                raise Reject("field-exists", f"the record has a field {name!r} already; it is not overwritten")
+        for one in self.made:
+            name = one.name
+            value = one.quick(message, now)
+            if value is None:
+                scope = scope or ctx.scope(message)
+                try:
+                    value = one.program.evaluate(scope)
+                except (Unusable, EvaluationError) as error:
+                    infos[name] = FieldInfo(at=now, received_at=now, source=self.id, quality="bad")
+                    ctx.error("expression", f"{name}: {error}", message)
+                    continue
+            payload[name] = value
+            infos[name] = one.info(message, self.id, now)
+            if hidden and (others := [*islice(_overridden(message, one, hidden, ctx), MOST_OVERRIDDEN)]):
                 kept[name] = others
-        meta = {**(message.meta or {}), "overridden": {**hidden, **kept}} if kept else message.meta
-        return message.derive(payload, fields=infos, meta=meta)
+        if not kept:
+            return message.derive(payload, fields=infos)
+        return message.derive(payload, fields=infos, meta={**(message.meta or {}), "overridden": {**hidden, **kept}})
 
-    def _info(self, program: Program, known: Mapping[str, FieldInfo], now: Instant) -> FieldInfo:
-        infos = known.values()
+
+class Made:
+    """One of the new fields: what makes it, and from what."""
+
+    def __init__(self, name: str, text: str, ctx: Context) -> None:
+        self.name = name
+        self.program = ctx.condition(text)
+        self.quick = self.program.quick
+        self.used = tuple(one for one in measured_names(self.program.expression) if one not in ctx.vars)
+        self._units: dict[tuple[str | None, ...], str | None] = {}
+
+    def info(self, message: Message, source: str, now: Instant) -> FieldInfo:
+        """What is known of the result."""
+        own = message.fields
+        if self.used and (not own or not any(name in own for name in self.used)):  # all as the message: by far the most
+            return FieldInfo(
+                at=message.at, received_at=message.received_at, source=source, origin=message.origin,
+                quality=message.quality, unit=self._unit((None,) * len(self.used)),
+            )  # fmt: skip
+        infos = [own.get(name) or message.as_info() for name in self.used] if own else []
+        if not infos:
+            return FieldInfo(at=now, received_at=now, source=source, unit=self._unit(()))
+        first = infos[0]
+        at, received_at, origin, quality = first.at, first.received_at, first.origin, first.quality
+        since, until = first.valid_from, first.valid_until
+        for one in infos[1:]:
+            at, received_at = min(at, one.at), min(received_at, one.received_at)
+            if one.origin != origin:
+                origin = max(origin, one.origin, key=ORIGINS.index)
+            if one.quality != quality:
+                quality = worst((quality, one.quality))
+            if since is None or (one.valid_from is not None and one.valid_from > since):
+                since = one.valid_from
+            if until is None or (one.valid_until is not None and one.valid_until < until):
+                until = one.valid_until
         return FieldInfo(
-            at=min((one.at for one in infos), default=now),
-            received_at=min((one.received_at for one in infos), default=now),
-            source=self.id,
-            origin=max((one.origin for one in infos), key=ORIGINS.index, default="automatic"),
-            quality=worst(one.quality for one in infos),
-            valid_from=max((one.valid_from for one in infos if one.valid_from is not None), default=None),
-            valid_until=min((one.valid_until for one in infos if one.valid_until is not None), default=None),
-            unit=unit_of(program.expression, {name: one.unit for name, one in known.items() if one.unit}),
-        )
+            at=at, received_at=received_at, source=source, origin=origin, quality=quality, valid_from=since,
+            valid_until=until, unit=self._unit(tuple([one.unit for one in infos])),
+        )  # fmt: skip
+
+    def _unit(self, units: tuple[str | None, ...]) -> str | None:
+        """Of the result, by those of what it is made of; kept, as they hardly ever change."""
+        if units not in self._units:
+            if len(self._units) >= MOST_UNITS:  # they may come from the outside
+                self._units.clear()
+            known = {name: unit for name, unit in zip(self.used, units, strict=True) if unit}
+            self._units[units] = unit_of(self.program.expression, known)
+        return self._units[units]
 
 
-def _overridden(
-    message: Message, program: Program, used: tuple[str, ...], hidden: Mapping[str, list[JSON]], ctx: Context
-) -> Iterator[JSON]:
+def _overridden(message: Message, made: Made, hidden: Mapping[str, list[JSON]], ctx: Context) -> Iterator[JSON]:
     """The results for the automatic values that manual ones took the place of: a threshold judges these too."""
-    names = [name for name in used if hidden.get(name)]
+    names = [name for name in made.used if hidden.get(name)]
     if not names:
         return
     ways = product(*([message.payload[name], *hidden[name]] for name in names))
     for values in islice(ways, 1, None):  # the first is what the record says
         try:
             changed = message.derive(message.payload | dict(zip(names, values, strict=True)))
-            yield program.evaluate(ctx.scope(changed))
+            yield made.program.evaluate(ctx.scope(changed))
         except (Unusable, EvaluationError):
             continue  # no more a value than the field itself would be; nothing of it is used

@@ -11,7 +11,7 @@ from flowrunner.errors import Reject
 from flowrunner.exchange import TELEMETRY, Adapter, HttpInterface, HttpOrders, Phoenyra, check_interface
 from flowrunner.fields import is_number, room_for_key
 from flowrunner.httpclient import check_url, header_fault, is_loopback, place_of, shared_client
-from flowrunner.message import FUTURE_TOLERANCE_NS, Instant, Message
+from flowrunner.message import FUTURE_TOLERANCE_NS, FieldInfo, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions, Queue
 from flowrunner.orders import ORDER_SHAPE, ClockDrift, Follower, Line, Sender
 from flowrunner.schema import Secret
@@ -37,7 +37,9 @@ class ExchangeOut(Node):
     person decides (``flowrunner orders resolve``). What the exchange trades later leaves by ``out``.
 
     ``send: telemetry`` waits until state of charge, power and temperature are all fresh and newer than what was sent
-    before, and sends the three together.
+    before, and sends the three together. While the exchange is away only the newest record waits: its interface takes
+    no time, and shows what comes as what is. With ``queue: {durable: true, when_full: drop_oldest}`` all of them are
+    kept, and sent in order when it is back.
     """
 
     example = """
@@ -85,6 +87,7 @@ class ExchangeOut(Node):
             self.side_effect, self.default_queue = "idempotent", Queue(size=100, when_full="latest")
             return
         self.side_effect = "at_most_once"
+        self.keeps_orders = True
         self.peer = "exchange"
         self.self_contained = not self.live
         if self.live:
@@ -103,7 +106,7 @@ class ExchangeOut(Node):
         if o.adapter == "http" and o.http is None:
             yield Fault("http", "the adapter http needs it", "see `flowrunner nodes exchange-out`")
         if o.send == "telemetry" and o.adapter != "phoenyra":
-            yield Fault("adapter", f"the adapter {o.adapter} takes orders only", "use http-poll, or another node")
+            yield Fault("adapter", f"the adapter {o.adapter} takes orders only", "send telemetry by http-out")
         for wrong in check_interface(o.http) if o.http is not None else ():
             yield Fault(f"http.{wrong.option}", wrong.message, wrong.hint)
         if o.adapter == "paper":
@@ -204,7 +207,9 @@ class ExchangeOut(Node):
     async def _tell(self, message: Message, ctx: Context) -> Message | None:
         record = message.payload if isinstance(message.payload, dict) else {}
         infos = [message.info(name) for name in TELEMETRY]
-        if not all(is_number(record.get(name)) for name in TELEMETRY) or any(ctx.trouble(info) for info in infos):
+        meant = _judged_at(infos, ctx)
+        troubled = any(info.trouble(meant, ctx.use(meant)) for info in infos)
+        if troubled or not all(is_number(record.get(name)) for name in TELEMETRY):
             ctx.drop("incomplete")
             return None
         times, before = [info.at for info in infos], self.sent.get(message.key)
@@ -222,3 +227,10 @@ class ExchangeOut(Node):
         if refused:
             raise Reject("refused", refused)
         return message
+
+
+def _judged_at(infos: list[FieldInfo], ctx: Context) -> Instant:
+    """When a record of telemetry must be fresh: now; where the queue keeps all of them until they can be sent, when the
+    record was made, that is when the newest of its values came."""
+    every_one = ctx.queue.durable and ctx.queue.when_full != "latest"
+    return max(info.received_at for info in infos) if every_one else ctx.now()

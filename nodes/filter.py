@@ -34,11 +34,14 @@ class Filter(Node):
     ports = ("out", "else")
 
     async def open(self, ctx: Context) -> None:
-        self.test = ctx.condition(self.options.when).test
+        self.condition = ctx.condition(self.options.when)
+        self.quick = self.condition.quick
 
-    def process(self, message: Message, ctx: Context) -> dict[str, Message]:
-        try:
-            held = self.test(ctx.scope(message))
-        except (Unusable, EvaluationError) as error:
-            raise Reject("expression", str(error)) from None
-        return {"out" if held else "else": message}
+    def process(self, message: Message, ctx: Context) -> Message | dict[str, Message]:
+        held = self.quick(message, ctx.now())
+        if held is not True and held is not False:
+            try:
+                held = self.condition.test(ctx.scope(message))
+            except (Unusable, EvaluationError) as error:
+                raise Reject("expression", str(error)) from None
+        return message if held else {"else": message}

@@ -3,13 +3,14 @@
 import asyncio
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from flowrunner.body import KINDS, BodyField, example, faults
+from flowrunner.clock.io_time import later
 from flowrunner.errors import Reject
 from flowrunner.fields import contradiction, room_for_key
 from flowrunner.http import (
@@ -32,7 +33,11 @@ from flowrunner.schema import NodeName, Secret
 from flowrunner.shape import ANYTHING, Shape, known_units
 from flowrunner.units import Duration, Rate, Size, iso
 
-OF_THE_PROGRAM = ("/api/v1", "/health", "/metrics", "/flows", "/events")
+OF_THE_PROGRAM = (
+    "/api/v1", "/health", "/metrics", "/flows", "/events", "/dashboards", "/login", "/logout", "/static", "/system",
+)  # fmt: skip
+BELOW = ("/orders/",)
+"""Below these it has pages; the path itself is free."""
 MAX_DETAILS = 20
 """Wrong fields that an answer names; a body can hold thousands."""
 
@@ -42,11 +47,20 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     accepted_as: Annotated[str | None, Meta(description="Key under which the accepted values are given back.")] = None
 
 
+class Refused(Exception):
+    """A request that gets no further: the answer, with what is counted and said about it."""
+
+    def __init__(self, response: Response) -> None:
+        body: JSON = response.body
+        self.response, self.code, self.detail = response, body["error"], body["detail"]
+
+
 class HttpIn(Node):
     """Serve one route: take a JSON body as a message, or answer with the newest record of another node.
 
     Answers: 200; 400 not JSON; 401 wrong or missing ``X-API-KEY``; 413 too large; 415 not application/json;
-    422 a field is wrong (it says which); 429 too fast; 503 the flow is full; 504 nobody answered in time.
+    422 a field is wrong (it says which); 429 too fast; 503 the flow is full, or cannot keep it; 504 nobody answered in
+    time. Where a reader's queue is durable, the answer comes when the message is on the disk.
     """
 
     example = """
@@ -91,10 +105,8 @@ class HttpIn(Node):
     def __init__(self, id: str, options: NodeOptions) -> None:  # noqa: A002  (the field's own word)
         super().__init__(id, options)
         self.numbers = itertools.count(1)
-
-    @property
-    def method(self) -> str:
-        return self.options.route.partition(" ")[0]
+        self.method = self.options.route.partition(" ")[0]
+        self.units = {name: one.unit for name, one in (self.options.body or {}).items() if one.unit}
 
     def claims(self) -> list[str]:
         return [f"route:{self.options.route}"]
@@ -108,7 +120,8 @@ class HttpIn(Node):
             if one.type in ("text", "boolean") and (one.min is not None or one.max is not None)
         ]
         path = o.route.partition(" ")[2]
-        if path == "/" or any(path == own or path.startswith(f"{own}/") for own in OF_THE_PROGRAM):
+        own = any(path == one or path.startswith(f"{one}/") for one in OF_THE_PROGRAM) or path.startswith(BELOW)
+        if path == "/" or own:
             found.append(Fault("route", f"{path} belongs to the program itself", "take another path"))
         if key_fault(o.api_key):
             found.append(Fault("api_key", key_fault(o.api_key)))
@@ -133,9 +146,6 @@ class HttpIn(Node):
         self.buckets = TokenBuckets(self.options.rate_limit)
         self.guesses = TokenBuckets(WRONG_KEYS_PER_SECOND)
         self.keys = set(ctx.state)
-        if self.options.reply_with is None:
-            return
-        self.expected = () if ctx.incoming.open else tuple(ctx.incoming.fields)
 
     def process(self, message: Message, ctx: Context) -> None:
         """The newest record of ``reply_with``, by key; kept over a restart."""
@@ -146,15 +156,19 @@ class HttpIn(Node):
 
     # ---- a request ----------------------------------------------------------------------------------------
 
-    async def handle(self, request: Request, ctx: Context) -> Response:
+    def handle(self, request: Request, ctx: Context) -> Response | Awaitable[Response]:
+        """At once where the flow answers at once: then a request costs neither a task nor a turn of the loop."""
         try:
-            return await self._answer(request, ctx)
+            return self._answer(request, ctx)
         except Refused as refused:
-            ctx.drop(refused.code)
-            ctx.log.warning(f"refused a request ({refused.code}) of %s: %s", request.client, refused.detail)
-            return refused.response
+            return self._refused(refused, request, ctx)
 
-    async def _answer(self, request: Request, ctx: Context) -> Response:
+    def _refused(self, refused: Refused, request: Request, ctx: Context) -> Response:
+        ctx.drop(refused.code)
+        ctx.log.warning(f"refused a request ({refused.code}) of %s: %s", request.client, refused.detail)
+        return refused.response
+
+    def _answer(self, request: Request, ctx: Context) -> Response | Awaitable[Response]:
         given = request.headers.get("x-api-key", "")
         known = not self.options.api_key or same_key(given, self.options.api_key)
         # Guesses draw from a bucket of their own: they must not shut out who has the key and shares their address.
@@ -168,8 +182,8 @@ class HttpIn(Node):
         if self.options.reply_with is not None:
             return self._status(request, ctx)
         if self.method == "GET":
-            return await self._deliver(self._query(request), ctx)
-        return await self._deliver(self._body(request), ctx)
+            return self._deliver(self._query(request), request, ctx)
+        return self._deliver(self._body(request), request, ctx)
 
     def _query(self, request: Request) -> dict[str, JSON]:
         """A GET that gives the flow something: only GET itself, and no other site's page may have a browser do it."""
@@ -200,22 +214,33 @@ class HttpIn(Node):
         elif (place := not_finite(body)) is not None:
             yield {"field": place, "message": f"{place or 'the body'} must be a finite number"}
 
-    async def _deliver(self, body: JSON, ctx: Context) -> Response:
-        message = self._message(body, ctx)
+    def _deliver(self, body: JSON, request: Request, ctx: Context) -> Response | Awaitable[Response]:
         if self.options.reply is not None or "http-response" not in ctx.feeds:
+            message = self._message(body, ctx)
             self._offer(message, ctx)
-            return self._accepted(message)
+            return self._when_kept(message, request, ctx) if ctx.keeps() else self._accepted(message)
         handle, answer = ctx.expect_reply()
-        message = msgspec.structs.replace(message, meta={"reply": handle})
         try:
+            message = self._message(body, ctx, handle)
             self._offer(message, ctx)
-            async with asyncio.timeout(self.options.timeout.seconds):
-                return await answer
-        except TimeoutError:
-            ctx.error("timeout", f"no http-response within {self.options.timeout}", message)
-            return refusal(504, "timeout", f"the flow gave no answer within {self.options.timeout}")
-        finally:
+        except BaseException:
             ctx.forget_reply(handle)
+            raise
+        if answer.done():
+            return answer.result()
+        late = later(self.options.timeout.seconds, self._late, answer, message, ctx)
+
+        def over(answer: asyncio.Future[Response]) -> None:
+            late.cancel()
+            ctx.forget_reply(handle)
+
+        answer.add_done_callback(over)
+        return answer
+
+    def _late(self, answer: asyncio.Future[Response], message: Message, ctx: Context) -> None:
+        if not answer.done():
+            answer.set_result(refusal(504, "timeout", f"the flow gave no answer within {self.options.timeout}"))
+            ctx.error("timeout", f"no http-response within {self.options.timeout}", message)
 
     def _offer(self, message: Message, ctx: Context) -> None:
         if not ctx.offer(message):
@@ -223,13 +248,29 @@ class HttpIn(Node):
                 refusal(503, "full", "the flow cannot take more now; try again in a second", headers=retry_after(1))
             )
 
-    def _message(self, body: JSON, ctx: Context) -> Message:
-        units = {name: one.unit for name, one in (self.options.body or {}).items() if one.unit}
-        message = ctx.message(body, position=f"request:{ctx.now()}:{next(self.numbers)}")
-        if not units or not isinstance(body, dict):
-            return message
-        infos: dict[str, FieldInfo] = {name: message.as_info(unit=units.get(name)) for name in body}
-        return msgspec.structs.replace(message, fields=infos)
+    async def _when_kept(self, message: Message, request: Request, ctx: Context) -> Response:
+        """Where the flow keeps it in a durable queue, the answer comes after that."""
+        try:
+            async with asyncio.timeout(self.options.timeout.seconds):
+                await ctx.taken()
+        except TimeoutError:
+            detail = "the flow has it and cannot keep it on its disk at present; send it again later"
+            return self._refused(Refused(refusal(503, "not-kept", detail, headers=retry_after(5))), request, ctx)
+        return self._accepted(message)
+
+    def _message(self, body: JSON, ctx: Context, handle: str = "") -> Message:
+        """``handle``: who waits for the answer."""
+        fields: dict[str, FieldInfo] | None = {} if self.units and isinstance(body, dict) else None
+        position, meta = f"request:{ctx.now()}:{next(self.numbers)}", {"reply": handle} if handle else None
+        message = ctx.message(body, position=position, fields=fields, meta=meta)
+        if fields is not None:  # as old as the message, which is not there before
+            infos: dict[str | None, FieldInfo] = {}
+            for name in body:
+                unit = self.units.get(name)
+                if unit not in infos:
+                    infos[unit] = message.as_info(unit=unit)
+                fields[name] = infos[unit]
+        return message
 
     def say(self, value: JSON, ctx: Context) -> Message:
         if wrong := next(self._wrong(value), None):
@@ -257,13 +298,14 @@ class HttpIn(Node):
         if message is None and (key or len(keys) > 1):
             detail = f"there is no record of {key[:64]!r}" if key else "there are several records; ask with ?key=…"
             raise Refused(refusal(404, "unknown-key", detail, keys=keys[:100]))
-        return Response(body=self._record(message, ctx.now()))
+        expected = () if ctx.incoming.open else tuple(ctx.incoming.fields)
+        return Response(body=self._record(message, expected, ctx.now()))
 
-    def _record(self, message: Message | None, now: Instant) -> dict[str, JSON]:
+    def _record(self, message: Message | None, expected: Iterable[str], now: Instant) -> dict[str, JSON]:
         record: dict[str, JSON] = {}
         if message is not None:
             record = message.payload if isinstance(message.payload, dict) else {"value": message.payload}
-        names = dict.fromkeys([*self.expected, *record, *(message.fields or {} if message else {})])
+        names = dict.fromkeys([*expected, *record, *(message.fields or {} if message else {})])
         fields = {name: _field(name, message, record, now) for name in names}
         ages = [message.info(name).age_ns(now) for name in record] if message else []
         if not ages or min(ages) > self.options.offline_after:
@@ -281,11 +323,3 @@ def _field(name: str, message: Message | None, record: dict[str, JSON], now: Ins
     if message is None or (name not in record and name not in (message.fields or {})):
         return {"value": None, "stale": True, "quality": "bad", "reason": "no value yet"}
     return {"value": record.get(name), **message.info(name).shown(now)}
-
-
-class Refused(Exception):
-    """A request that gets no further: the answer, with what is counted and said about it."""
-
-    def __init__(self, response: Response) -> None:
-        body: JSON = response.body
-        self.response, self.code, self.detail = response, body["error"], body["detail"]

@@ -1,8 +1,6 @@
 """http-poll: a web server, asked again and again."""
 
 from collections.abc import AsyncIterator, Mapping
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from typing import Annotated, Literal
 from zlib import crc32
 
@@ -12,19 +10,25 @@ from msgspec import Meta
 from flowrunner.errors import NotConnected, Reject
 from flowrunner.fields import Limits, contradiction, outside
 from flowrunner.http import not_finite
-from flowrunner.httpclient import Answer, NoAnswer, check_url, header_fault, shared_client
+from flowrunner.httpclient import (
+    Answer,
+    NoAnswer,
+    check_url,
+    header_fault,
+    pause_ns,
+    shared_client,
+    status_in_words,
+)
 from flowrunner.message import JSON, FieldInfo, Instant, Message, Quality
 from flowrunner.mqtt.payload import BadPayload, Sample, sample_of
 from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
 from flowrunner.pick import MISSING, pick
 from flowrunner.schema import Secret
 from flowrunner.shape import ANYTHING, Shape, known_units
-from flowrunner.units import SECOND, Duration
+from flowrunner.units import Duration
 
 STAGGER = Duration.parse("1s")
 """Polls of different nodes are spread over this time, or over a tenth of their interval if that is shorter."""
-LONGEST_PAUSE = Duration.parse("1d")
-"""The longest that a server may ask to be left alone."""
 SHORTEST = Duration.parse("10ms")
 
 
@@ -134,7 +138,7 @@ class HttpPoll(Node):
                 message = self._record({}, position, ctx)
             if message is not None:
                 yield message
-            pause_ends = ctx.set_back + ctx.now() + (0 if answer is None else _pause(answer))
+            pause_ends = ctx.set_back + ctx.now() + (0 if answer is None else pause_ns(answer))
             due = await ctx.sleep_until_next(plan)
 
     async def _ask(self, ctx: Context) -> Answer | None:
@@ -184,11 +188,7 @@ class HttpPoll(Node):
 
 def _json(answer: Answer) -> JSON:
     if not 200 <= answer.status < 300:
-        known = answer.status in HTTPStatus.__members__.values()
-        phrase = f" {HTTPStatus(answer.status).phrase}" if known else ""
-        hint = {3: "; redirects are not followed, write the address it has moved to"}.get(answer.status // 100, "")
-        hint = "; check the key" if answer.status in (401, 403) else hint
-        raise Reject("http-status", f"the server answers {answer.status}{phrase}{hint}")
+        raise Reject("http-status", f"the server answers {status_in_words(answer.status)}")
     try:
         return answer.json()
     except ValueError as error:
@@ -209,17 +209,3 @@ def _sample(payload: JSON, name: str, one: PolledField) -> Sample:
     if wrong := outside(sample.value, one):
         raise BadPayload("not-believed", wrong)
     return sample
-
-
-def _pause(answer: Answer) -> int:
-    """How long the server wants to be left alone: Retry-After in seconds, or as a date beside its own Date."""
-    asked = answer.headers.get("retry-after", "").strip()
-    if answer.status not in (429, 503) or not asked:
-        return 0
-    if asked.isascii() and asked.isdigit():
-        return min(int(asked[:9]) * SECOND, LONGEST_PAUSE)
-    try:
-        until, since = parsedate_to_datetime(asked), parsedate_to_datetime(answer.headers["date"])
-        return min(max(int((until - since).total_seconds()), 0) * SECOND, LONGEST_PAUSE)
-    except (KeyError, OverflowError, TypeError, ValueError):  # neither: then the next poll is soon enough
-        return 0

@@ -60,6 +60,7 @@ class Merge(Node):
 
     options: Options
     joins = True
+    depends_on_wires = "inputs"
     ports = ("out", "stale")
 
     def check(self) -> list[Fault]:
@@ -74,7 +75,6 @@ class Merge(Node):
     async def open(self, ctx: Context) -> None:
         rank = {_wire(name): place for place, name in enumerate(self.options.prefer or [])}
         self.preference = Preference(rank, self.options.manual == "override", ctx.use)
-        self.settling: set[str] = set()
         self.armed: dict[str, Instant] = {}
         self.sent: dict[str, dict[str, tuple[JSON, str, list[JSON]]]] = {}
         self.standings: dict[str, Standing] = {}
@@ -85,6 +85,8 @@ class Merge(Node):
                 continue
             if site.forget_others(wires):  # a source that is gone from the file has no say any more
                 ctx.state.set(key, site)
+            if site.settles_at is not None:  # it was collecting
+                ctx.timer("settle", key, site.settles_at)
             site.change(lambda one: one.from_before(now))
             self.standings[key] = Standing(site, self.preference, now)
             self._arm(key, ctx)
@@ -106,9 +108,11 @@ class Merge(Node):
             ctx.state.set(key, standing.site)
         if self.options.settle:
             for key in keys:
-                if key not in self.settling:  # counted from the first: a steady stream must not put it off for ever
-                    self.settling.add(key)
-                    ctx.timer("settle", key, now + self.options.settle)
+                site = self.standings[key].site
+                if site.settles_at is None:  # counted from the first: a steady stream must not put it off for ever
+                    site.settles_at = now + self.options.settle
+                    ctx.state.set(key, site)
+                    ctx.timer("settle", key, site.settles_at)
             return None
         out: Out = {"out": [], "stale": []}
         for key in keys:
@@ -121,7 +125,8 @@ class Merge(Node):
         out: Out = {"out": [], "stale": []}
         standing, now = self.standings[key], ctx.now()
         if name == "settle":
-            self.settling.discard(key)
+            standing.site.settles_at = None
+            ctx.state.set(key, standing.site)
             self._tell(key, standing.site.held, None, now, ctx, out)
             return out
         self.armed.pop(key, None)

@@ -1,6 +1,7 @@
 """mqtt-in: messages of a broker."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -12,12 +13,12 @@ from msgspec import Meta
 from flowrunner.errors import Reject
 from flowrunner.fields import Limits, contradiction, is_number, outside
 from flowrunner.message import JSON, FieldInfo, Message
-from flowrunner.mqtt.client import Packet
+from flowrunner.mqtt.client import Packet, Subscription
 from flowrunner.mqtt.options import BrokerOptions
 from flowrunner.mqtt.payload import BadPayload, parse_payload, read_sample
 from flowrunner.mqtt.sharing import shared_client
 from flowrunner.mqtt.topic import check_filter
-from flowrunner.node import Context, Fault, NewField, Node, NodeOptions
+from flowrunner.node import Context, Fault, NewField, Node, NodeOptions, Output, Tracked
 from flowrunner.shape import ANYTHING, Shape, known_units, union
 
 PAUSE_AT, RESUME_AT = 500, 50
@@ -35,7 +36,8 @@ class MqttIn(Node):
 
     With ``topic`` the payload goes on as it is: JSON when it is JSON, else text. With ``topics`` each topic is one
     field of a record: ``{"value": 75.5, "timestamp": "2025-01-25T20:30:00Z", "unit": "%"}`` or a bare number; other
-    units of the same kind are converted, anything else is refused. Acknowledged once the next node has the message.
+    units of the same kind are converted, anything else is refused. A message is acknowledged once all that came of it
+    is done with; with ``persistent: true`` and a ``client_id`` the broker brings again what was not.
     """
 
     example = """
@@ -86,8 +88,8 @@ class MqttIn(Node):
         return union(Shape({one.field: "number"}, units=known_units({one.field: one.unit})) for one in topics)
 
     async def open(self, ctx: Context) -> None:
-        self.packets: asyncio.Queue[tuple[str, Packet]] = asyncio.Queue()
-        self.ctx = ctx
+        self.packets, self.news = _Packets(), asyncio.Event()
+        self.ctx, self.deaf = ctx, False
         settings = self.options.settings()
         self.client = shared_client(ctx.shared, settings)
         self.client.add_listener(self._listen)
@@ -98,12 +100,42 @@ class MqttIn(Node):
         self._listen(self.client.connected, self.client.last_error)
         self.client.start()
 
-    async def close(self) -> None:
+    async def listening(self) -> None:
+        if self.client.last_error:  # the broker is away: nothing comes, and nothing can fall between
+            return
+        for subscription in self.subscriptions:
+            await subscription.listening.wait()
+
+    def leave(self, ctx: Context) -> None:
+        self.deaf = True  # what still comes is not acknowledged: a broker that knows the session keeps it
+        self._put(None)  # behind the last
+
+    def make_way(self, successor: Node | None, ctx: Context) -> None:
+        mine = self.options.settings()
+        heir = None if successor is None else getattr(successor.options, "settings", lambda: None)()
+        if heir is not None and heir != mine and heir.session == mine.session is not None:
+            self.leave(ctx)  # the other one gets the same session, with all that is in it
+            return
+        ending = set(self.subscriptions)
+
+        def ended(subscription: Subscription) -> None:
+            ending.discard(subscription)
+            if not ending:
+                self._put(None)
+
+        for subscription in self.subscriptions:  # what the broker has sent to this one alone still comes
+            subscription.end(partial(ended, subscription))
+
+    def _unsubscribe(self) -> None:
         for subscription in getattr(self, "subscriptions", []):
             subscription.close()
         self.subscriptions = []
-        while hasattr(self, "packets") and not self.packets.empty():
-            self.packets.get_nowait()[1].abandon()  # not ours to acknowledge any more; it must not hold back others
+
+    async def close(self) -> None:
+        self._unsubscribe()
+        while hasattr(self, "packets") and self.packets:
+            if (waiting := self.packets.popleft()) is not None:
+                waiting[1].abandon()  # not ours to acknowledge any more; it must not hold back others
         if hasattr(self, "client"):
             self.client.remove_listener(self._listen)
             self.client.resume(self)
@@ -115,23 +147,42 @@ class MqttIn(Node):
             self.ctx.error("mqtt", reason)
 
     def _arrived(self, name: str, packet: Packet) -> None:
-        self.packets.put_nowait((name, packet))
-        if self.packets.qsize() >= PAUSE_AT:
+        if self.deaf:
+            packet.abandon()
+            return
+        self._put((name, packet))
+        if len(self.packets) >= PAUSE_AT:
             self.client.pause(self)
 
-    async def produce(self, ctx: Context) -> AsyncIterator[Message]:
+    def _put(self, waiting: tuple[str, Packet] | None) -> None:
+        self.packets.append(waiting)
+        self.news.set()
+
+    async def produce(self, ctx: Context) -> AsyncIterator[Output | Tracked]:
+        packets = self.packets
         while True:
-            name, packet = await self.packets.get()
-            if self.packets.qsize() == RESUME_AT:
+            if not packets:
+                self.news.clear()
+                await self.news.wait()
+            if (waiting := packets.popleft()) is None:
+                return
+            name, packet = waiting
+            if len(packets) == RESUME_AT:
                 self.client.resume(self)
-            if packet.retain and self.options.retained == "ignore":
-                ctx.drop("retained")
-            elif self.options.topics is None:
-                if (message := self._whole(packet, ctx)) is not None:
-                    yield message
-            else:
-                yield self._field(packet, self.options.topics[name], ctx)
-            packet.ack()
+            try:
+                message = self._message(name, packet, ctx)
+            except BaseException:
+                packet.abandon()  # it must not hold back the answers to those behind it
+                raise
+            yield Tracked(message, packet.ack) if packet.qos else message  # nobody waits to hear of one with QoS 0
+
+    def _message(self, name: str, packet: Packet, ctx: Context) -> Message | None:
+        if packet.retain and self.options.retained == "ignore":
+            ctx.drop("retained")
+            return None
+        if self.options.topics is None:
+            return self._whole(packet, ctx)
+        return self._field(packet, self.options.topics[name], ctx)
 
     def say(self, value: JSON, ctx: Context) -> Message:
         position = f"said:{ctx.now()}"
@@ -157,11 +208,10 @@ class MqttIn(Node):
 
     def _whole(self, packet: Packet, ctx: Context) -> Message | None:
         try:
-            payload = parse_payload(packet.payload)
-        except BadPayload as error:
+            return ctx.message(parse_payload(packet.payload), **self._envelope(packet))
+        except (BadPayload, Reject) as error:  # the latter: just too large for a message
             ctx.error(error.code, f"{packet.topic}: {error.reason}")
             return None
-        return ctx.message(payload, **self._envelope(packet))
 
     def _field(self, packet: Packet, one: TopicField, ctx: Context) -> Message:
         """A record of one field; a payload that gives no value makes the field bad, and an error says why."""
@@ -186,6 +236,13 @@ class MqttIn(Node):
             "quality": _quality(packet, self.options),
             "meta": {"topic": packet.topic, "qos": packet.qos, "retain": packet.retain},
         }
+
+
+class _Packets(deque[tuple[str, Packet] | None]):
+    """What has come and waits for its turn, by filter; None: nothing more comes."""
+
+    def qsize(self) -> int:
+        return len(self)
 
 
 def _quality(packet: Packet, options: MqttIn.Options) -> Literal["good", "uncertain"]:

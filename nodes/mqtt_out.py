@@ -10,7 +10,7 @@ from flowrunner.message import Message
 from flowrunner.mqtt.client import HungUp, Suspicion
 from flowrunner.mqtt.options import BrokerOptions
 from flowrunner.mqtt.sharing import shared_client
-from flowrunner.node import Context, Fault, Node, NodeOptions
+from flowrunner.node import Context, Fault, InFlight, Node, NodeOptions, Queue
 from flowrunner.schema import Template
 from flowrunner.template import Text, as_text
 from flowrunner.units import Duration
@@ -22,6 +22,7 @@ class MqttOut(Node):
     """Publish each message to a topic of an MQTT broker: records as JSON, text as it is.
 
     While the broker is away messages wait in the inbox; each is published until the broker has acknowledged it.
+    Several are under way at once, in order: as many as the broker takes unacknowledged, at most 100.
     """
 
     example = """
@@ -43,6 +44,7 @@ class MqttOut(Node):
     options: Options
     ports = ()
     side_effect = "idempotent"
+    default_queue = Queue(durable=True)
 
     def check(self) -> list[Fault]:
         faults = []
@@ -59,6 +61,7 @@ class MqttOut(Node):
     async def open(self, ctx: Context) -> None:
         self.ctx = ctx
         self.topic = Text(self.options.topic)
+        self.expiry_s = None if self.options.expiry is None else max(1, round(self.options.expiry.seconds))
         settings = self.options.settings()
         self.suspicion = getattr(self, "suspicion", None) or Suspicion()  # it lasts from one open to the next
         self.client = shared_client(ctx.shared, settings)
@@ -84,23 +87,54 @@ class MqttOut(Node):
         self.ctx.connected(connected, reason)
 
     async def process(self, message: Message, ctx: Context) -> None:
-        expiry = None if self.options.expiry is None else max(1, round(self.options.expiry.seconds))
         topic = self.topic.fill(message)
         try:
             payload = as_text(message.payload).encode()
         except UnicodeEncodeError:
             raise Reject("payload", f"for {topic!r}: it holds a character that is no text (a lone surrogate)") from None
         try:
-            await self.client.publish(topic, payload, self.options.qos, self.options.retain, expiry_s=expiry)
+            if self.suspicion:  # one at a time: so it shows which one the broker hangs up on
+                await self._alone(topic, payload)
+                return
+            await self.client.room(self.options.qos)
+            sent = _Sent(self.suspicion, topic, payload)
+            self.client.send(topic, payload, self.options.qos, self.options.retain, sent.ended, expiry_s=self.expiry_s)
         except ValueError as error:
             raise Reject("topic", f"{topic!r}: {error}") from None
+        sent.flight = ctx.in_flight()
+
+    async def _alone(self, topic: str, payload: bytes) -> None:
+        """Publish it, and wait for the broker's answer."""
+        options, suspicion = self.options, self.suspicion
+        try:
+            await self.client.publish(topic, payload, options.qos, options.retain, expiry_s=self.expiry_s)
         except HungUp as error:
-            if not self.suspicion.hung_up((topic, payload)):
+            if not suspicion.hung_up((topic, payload)):
                 raise
-            self.suspicion.clear()
+            suspicion.clear()
             raise Reject(
                 "mqtt-refused",
                 f"{topic!r}, {len(payload)} bytes: the broker hung up on it each time; "
                 f"check its limits for size, retain and QoS, and its access list ({error})",
             ) from None
-        self.suspicion.clear()
+        suspicion.passed()
+
+
+class _Sent:
+    """A message on its way to the broker."""
+
+    __slots__ = ("_payload", "_suspicion", "_topic", "flight")
+    flight: InFlight
+
+    def __init__(self, suspicion: Suspicion, topic: str, payload: bytes) -> None:
+        self._suspicion, self._topic, self._payload = suspicion, topic, payload
+
+    def ended(self, error: Exception | None) -> None:
+        if error is None:
+            self.flight.done()
+            return
+        if isinstance(error, HungUp):
+            self._suspicion.hung_up((self._topic, self._payload))
+        elif isinstance(error, NotConnected):
+            self._suspicion.beside()
+        self.flight.failed(error)

@@ -244,6 +244,12 @@ class PriceIn(Node):
             ctx.error("no-price", f"no price is known for the slot {slot}")
         self.uncovered = uncovered
 
+    def ahead(self, field: str, now: Instant) -> list[tuple[Instant, Instant, float]]:
+        """The prices that are published for the time from ``now`` on, each with its interval."""
+        known: Known | None = getattr(self, "known", None)  # there from the first open on
+        prices = known.curve.since(now).prices if known is not None and field in (DELIVERY, NOW) else ()
+        return [(one.start, one.end, one.eur_mwh) for one in prices]
+
     # ---- one fetch ----------------------------------------------------------------------------------------
 
     async def _fetch(self, ctx: Context) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from flowrunner.market import day_of
-from flowrunner.message import JSON, Message
+from flowrunner.message import JSON, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.orders import (
     INTENT_FIELDS,
@@ -32,6 +32,8 @@ from flowrunner.shape import Shape
 from flowrunner.units import Duration, iso
 
 SOC = "soc_percent"
+MOST_RULES = 100
+"""Rules whose newest decision is told."""
 Positive = Annotated[float, Meta(gt=0)]
 BLOCKED = Shape(
     {"market": "text", "delivery_start": "text", "side": "text", "rule": "text", "reason": "text", "text": "text",
@@ -103,7 +105,11 @@ class RiskGuard(Node):
 
     options: Options
     ports = ("out", "blocked")
+    latest: dict[str, tuple[Message, Instant, Intent, Order | Refusal | None, str]]
+    """Rule → the newest decision about it, and what it was made of."""
     needs_market = True
+    depends_on_wires = "both"
+    keeps_orders = True
 
     def check(self) -> Iterator[Fault]:
         o = self.options
@@ -125,6 +131,10 @@ class RiskGuard(Node):
         if self.options.energy is not None and soc not in incoming.fields and not incoming.open:
             raise ValueError(f"'energy' needs the state of charge, and no field {soc!r} comes in; name it by soc_field")
         return {"out": ORDER_SHAPE, "blocked": BLOCKED}
+
+    def __init__(self, id: str, options: NodeOptions) -> None:  # noqa: A002  (the field's own word)
+        super().__init__(id, options)
+        self.latest = {}
 
     async def open(self, ctx: Context) -> None:
         self.soc = self.options.soc_field or SOC
@@ -161,11 +171,14 @@ class RiskGuard(Node):
         gate = intent.slot.start - ctx.market.gate_closure_ns
         good_until = reading.good_until(gate, self.max_age)
 
+        refused: Refusal | None = None
+
         def decide(book: Book) -> Order | Refusal | None:
             """None: nothing new. All of it in one transaction, so that no other decision comes between."""
+            nonlocal refused
             known = book.find(intent.id)
             if known is not None and known.mode == "paper" and self.mode == "live":
-                taken = Refusal("paper-order", f"{known.id} was ordered on paper: its slot is taken")
+                taken = refused = Refusal("paper-order", f"{known.id} was ordered on paper: its slot is taken")
                 return taken if book.refuse(intent, taken, now, ctx.flow, self.id, decision) else None
             if known is not None and (known.state != "intent" or (known.flow, known.guard) != (ctx.flow, self.id)):
                 return None  # also of what another guard decided, and judges by its own limits
@@ -177,6 +190,7 @@ class RiskGuard(Node):
                 refusal = next(self._limits(intent, held, reading), None)
             if refusal is None and known is not None:
                 refusal = limits.changed(known, intent)
+            refused = refusal
             if refusal is not None:
                 if known is not None:
                     book.advance(known.id, "expired", now, reason=f"withdrawn before it was sent: {refusal.text}")
@@ -195,12 +209,20 @@ class RiskGuard(Node):
             return book.add(order, decision)
 
         outcome = await ctx.journal.decide(decide)
+        self.latest.pop(intent.rule, None)
+        if len(self.latest) < MOST_RULES:
+            self.latest[intent.rule] = (message, now, intent, refused or outcome, limited_by)
         if outcome is None:
             ctx.drop("repeat")
             return None
         if isinstance(outcome, Refusal):
             return {"blocked": message.derive(_blocked(intent, outcome), fields=None, meta=None)}
         return {"out": message.derive(outcome.record(), fields=None, meta=None)}
+
+    def why(self, ctx: Context) -> dict[str, JSON] | None:
+        """The newest decision; in ``rules`` that about each rule, the newest last."""
+        told = {rule: _told(*decision) for rule, decision in self.latest.items()}
+        return {**list(told.values())[-1], "rules": told} if told else None
 
     def _limits(self, intent: Intent, held: Held, reading: Reading) -> Iterator[Refusal]:
         """The checks of the order itself, with what the journal says."""
@@ -216,6 +238,29 @@ class RiskGuard(Node):
             limits.energy(intent, o.energy, reading.soc, reading.measured_at, held),
         )
         return (one for one in found if one is not None)
+
+
+def _told(
+    message: Message, now: Instant, intent: Intent, done: Order | Refusal | None, limited: str
+) -> dict[str, JSON]:
+    """A decision for people. What was done is None where the order is there already."""
+    refusal = done if isinstance(done, Refusal) else None
+    return {
+        "outcome": "blocked" if refusal else "repeat" if done is None else "passed",
+        "reason": refusal.reason if refusal else "",
+        "text": refusal.text if refusal else f"{intent.id} was decided before" if done is None else "",
+        "at": now,
+        "key": message.key,
+        "rule": intent.rule,
+        "order": None if refusal else intent.id,
+        "side": intent.side,
+        "quantity_mwh": intent.quantity_mwh,
+        "requested_mwh": message.payload["quantity_mwh"],
+        "limited_by": limited,
+        "limit_price_eur_mwh": intent.limit_price_eur_mwh,
+        "delivery_start": intent.slot.start,
+        "delivery_end": intent.slot.end,
+    }
 
 
 def _blocked(intent: Intent, refusal: Refusal) -> dict[str, JSON]:

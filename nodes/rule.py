@@ -6,13 +6,13 @@ import msgspec
 from msgspec import Meta
 
 from flowrunner.errors import Reject
-from flowrunner.expression import EvaluationError, Program, RecordScope, Trace, Unusable
+from flowrunner.expression import EvaluationError, Program, RecordScope, Unusable
 from flowrunner.fields import is_number, room_for_key
 from flowrunner.message import JSON, Instant, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.schema import Amount, Condition
 from flowrunner.shape import Shape
-from flowrunner.units import Duration
+from flowrunner.units import Duration, iso
 
 
 class Then(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +34,7 @@ MADE = {"side": "text", "quantity_mwh": "number", "limit_price_eur_mwh": "number
 """The fields that an intent has beside those of its record."""
 
 
-class Standing(msgspec.Struct):
+class Standing(msgspec.Struct, gc=False):
     """What is known of one key, in flow time."""
 
     holds_since: Instant | None = None
@@ -81,6 +81,8 @@ class Rule(Node):
         cooldown: Annotated[Duration, Meta(description="Rest after an intent.")] = Duration(0)
 
     options: Options
+    latest: tuple[Message, Instant, Standing] | None = None
+    """What was judged last, when, and what was known of its key before."""
 
     def check(self) -> list[Fault]:
         then, faults = self.options.then, []
@@ -101,6 +103,7 @@ class Rule(Node):
     async def open(self, ctx: Context) -> None:
         when = self.options.when
         self.conditions = [ctx.condition(text) for text in ([when] if isinstance(when, str) else when)]
+        self.quicks = [condition.quick for condition in self.conditions]
         self.numbers = {
             name: value if is_number(value) else ctx.condition(value)
             for name in ("quantity_mwh", "limit_price_eur_mwh")
@@ -114,24 +117,77 @@ class Rule(Node):
         """Whether one record's outcome depends on those before it."""
 
     def process(self, message: Message, ctx: Context) -> Message | None:
-        ctx.trading.wish(ctx.address, False)  # until it is known that it does
-        scope, now = ctx.scope(message), ctx.now()
-        standing = self._standing(message.key)
+        now, key = ctx.now(), message.key
+        does, intent = False, None  # until it is known that it does
         try:
-            holds = False not in [condition.test(scope) for condition in self.conditions]  # each must be usable
+            standing = self._standing(key)
+            self.latest = (message, now, standing)
+            if not self._holds(message, now, ctx):
+                if self.remembers:
+                    self._keep(key, Standing(None, self._fresh_until(message), standing.rests_until), ctx)
+                return None
+            since = min(standing.since(now), now)
+            wishes, rests = now - since >= self.options.for_, standing.rests_until
+            if wishes and now >= rests:
+                intent = self._intent(message, RecordScope(message, now, ctx.zone, ctx.use(now)))
+                rests = now + self.options.cooldown if self.options.cooldown else rests
+            does = wishes
+        finally:
+            ctx.trading.wish(ctx.address, does)
+        if self.remembers:
+            self._keep(key, Standing(since, self._fresh_until(message), rests), ctx)
+        return intent
+
+    def _holds(self, message: Message, now: Instant, ctx: Context) -> bool:
+        """Whether all conditions do; each must be usable. Reject where one is not."""
+        found = [quick(message, now) for quick in self.quicks]
+        for one in found:
+            if one is not True and one is not False:
+                break
+        else:
+            return False not in found
+        scope = RecordScope(message, now, ctx.zone, ctx.use(now))
+        try:
+            return False not in [condition.test(scope) for condition in self.conditions]
         except (Unusable, EvaluationError) as error:
             if self.remembers:
-                self._keep(message.key, Standing(None, None, standing.rests_until), ctx)
+                self._keep(message.key, Standing(None, None, self._standing(message.key).rests_until), ctx)
             raise Reject("expression", str(error)) from None
-        since = min(standing.since(now), now) if holds else None
-        wishes = since is not None and now - since >= self.options.for_
-        due = wishes and now >= standing.rests_until
-        rests = now + self.options.cooldown if due and self.options.cooldown else standing.rests_until
-        intent = self._intent(message, scope) if due else None
-        ctx.trading.wish(ctx.address, wishes)
-        if self.remembers:
-            self._keep(message.key, Standing(since, self._fresh_until(message), rests), ctx)
-        return intent
+
+    def why(self, ctx: Context) -> dict[str, JSON] | None:
+        """The newest decision, reckoned again as of its instant: each clause with its value, limit and outcome."""
+        if self.latest is None:
+            return None
+        message, now, standing = self.latest
+        scope = RecordScope(message, now, ctx.zone, ctx.use(now))
+        traces = [condition.explain(scope) for condition in self.conditions]
+        errors = [trace.error for trace in traces if trace.outcome is None]
+        then: dict[str, JSON] = {"side": self.options.then.side}
+        outcome, reason = "no wish", ""
+        if errors:
+            outcome, reason = "cannot be judged", errors[0]
+        elif all(trace.outcome is True for trace in traces):
+            since = min(standing.since(now), now)
+            if now - since < self.options.for_:
+                reason = f"all holds since {iso(since)}, and must for {self.options.for_}"
+            elif now < standing.rests_until:
+                reason = f"it rests until {iso(standing.rests_until)}"
+            else:
+                outcome = "wish"
+        for name, number in self.numbers.items():
+            try:
+                then[name] = _number(name, number, scope)
+            except Reject as error:
+                if outcome == "wish":
+                    outcome, reason = "cannot be judged", error.reason
+        return {
+            "outcome": outcome,
+            "reason": reason,
+            "at": now,
+            "key": message.key,
+            "clauses": [clause.plain() for trace in traces for clause in trace.clauses],
+            "then": then,
+        }
 
     def _fresh_until(self, message: Message) -> Instant | None:
         """When the first of the values that were judged runs out. One with an interval is followed by the next."""
@@ -157,12 +213,8 @@ class Rule(Node):
             made[name] = _number(name, number, scope)
         if made["quantity_mwh"] <= 0:
             raise Reject("quantity", f"then.quantity_mwh is {made['quantity_mwh']}: it cannot be ordered")
-        traces: list[Trace] = [condition.explain(scope) for condition in self.conditions]
-        decision = {
-            "rule": self.id,
-            "uses": self.uses,
-            "clauses": [msgspec.to_builtins(clause) for trace in traces for clause in trace.clauses],
-        }
+        clauses = [clause.plain() for condition in self.conditions for clause in condition.clauses(scope)]
+        decision = {"rule": self.id, "uses": self.uses, "clauses": clauses}
         record = message.payload if isinstance(message.payload, dict) else {"value": message.payload}
         return message.derive({**record, **made}, meta={**(message.meta or {}), "decision": decision})
 
@@ -170,8 +222,10 @@ class Rule(Node):
 def _number(name: str, number: int | float | Program, scope: RecordScope) -> int | float:
     if not isinstance(number, Program):
         return number
+    value = number.quick(scope.message, scope.now())
     try:
-        value = number.evaluate(scope)
+        if value is None:
+            value = number.evaluate(scope)
     except (Unusable, EvaluationError) as error:
         raise Reject("expression", f"then.{name}: {error}") from None
     if not is_number(value):

@@ -1,18 +1,23 @@
 """scale: numbers times a factor, plus an offset; refused outside of what is believable."""
 
+from collections.abc import Callable, Mapping
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from flowrunner.errors import Reject
 from flowrunner.fields import Limits, contradiction, is_number, outside
-from flowrunner.message import JSON, FieldInfo, Message
+from flowrunner.message import JSON, Message
 from flowrunner.node import Context, Fault, Node, NodeOptions
 from flowrunner.schema import FieldName
 from flowrunner.shape import Shape
-from flowrunner.units import scaled
+from flowrunner.units import scaling
+
+Step: TypeAlias = Callable[[JSON], float]
+SANE = 1e300
+"""What is within this is a number for sure."""
 
 
 class FieldScale(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,67 +82,82 @@ class Scale(Node):
         }
         return incoming.plus(dict.fromkeys(self.options.fields, "number"), units)
 
+    async def open(self, ctx: Context) -> None:
+        options = self.options
+        factor = 1 if options.factor is None else options.factor
+        self.whole = _step(FieldScale(factor=factor), options.offset or 0)
+        self.steps = {name: _step(one, one.offset) for name, one in (options.fields or {}).items()}
+        self.of_fields = [(name, self.steps[name], one.unit) for name, one in (options.fields or {}).items()]
+
     def process(self, message: Message, ctx: Context) -> Message:
-        fields = self.options.fields
-        if fields is None:
-            whole = FieldScale(factor=1 if (given := self.options.factor) is None else given)
+        record = message.payload
+        if self.options.fields is None:
             try:
-                return message.derive(_apply(message.payload, whole, self.options.offset or 0))
+                return message.derive(self.whole(record))
             except NotBelieved as wrong:
                 raise Reject("not-a-number", f"the payload: {wrong}") from None
-        if not isinstance(message.payload, dict):
-            raise Reject("not-a-record", f"'fields' needs a record, the payload is {type(message.payload).__name__}")
-        payload, infos = dict(message.payload), dict(message.fields or {})
-        for name, one in fields.items():
+        if not isinstance(record, dict):
+            raise Reject("not-a-record", f"'fields' needs a record, the payload is {type(record).__name__}")
+        payload, known, infos = record.copy(), message.fields, None
+        for name, step, unit in self.of_fields:
             if name not in payload:
                 continue
-            info = message.info(name)
+            own = known.get(name) if known else None
             try:
-                if info.quality == "bad":
+                if (own or message).quality == "bad":
                     del payload[name]  # what is bad already is no value, whatever it says
-                else:
-                    payload[name] = _apply(payload[name], one, one.offset)
-                    if one.unit:
-                        infos[name] = _in_unit(info, one.unit)
+                    continue
+                payload[name] = step(payload[name])
+                if not unit or (own is not None and own.unit == unit):
+                    continue
+                changed = message.as_info(unit=unit) if own is None else msgspec.structs.replace(own, unit=unit)
             except NotBelieved as wrong:
                 del payload[name]
-                infos[name] = msgspec.structs.replace(info, quality="bad")
+                changed = msgspec.structs.replace(own or message.as_info(), quality="bad")
                 ctx.error("not-believed", f"{name}: {wrong}", message)
-        out = message.derive(payload, fields=infos or None)
-        return _with_overridden(out, fields) if (message.meta or {}).get("overridden") else out
+            if infos is None:
+                infos = dict(known or {})
+            infos[name] = changed
+        out = message.derive(payload, fields=(infos if infos is not None else known) or None)
+        return _with_overridden(out, self.steps) if message.meta and message.meta.get("overridden") else out
 
 
-def _apply(value: JSON, one: FieldScale, offset: float) -> float:
-    """The scaled value. NotBelieved where there is none."""
-    if not is_number(value):
-        raise NotBelieved("null is no value" if value is None else f"{_short(value)} is not a finite number")
-    result = scaled(value, one.factor, offset)
-    if one.round is not None and isinstance(result, float) and is_number(result):
-        places = Decimal(1).scaleb(-one.round)  # half up in decimals, as a person does it: 2.675 → 2.68
-        result = float(Decimal(repr(result)).quantize(places, ROUND_HALF_UP)) if abs(result) < 1e12 else result
-    if not is_number(result):
-        raise NotBelieved(f"{_short(value)} becomes too large")
-    if wrong := outside(result, one):
-        raise NotBelieved(wrong)
-    return result
+def _step(one: FieldScale, offset: float) -> Step:
+    """From a value to the scaled one; it raises NotBelieved where there is none."""
+    scale = scaling(one.factor, offset)
+    bounded = one.min is not None or one.max is not None
+    places = None if one.round is None else Decimal(1).scaleb(-one.round)
+
+    def step(value: JSON) -> float:
+        kind = type(value)
+        sane = (kind is float or kind is int) and -SANE <= value <= SANE  # by far the most common: no need to ask
+        if not sane and not is_number(value):
+            raise NotBelieved("null is no value" if value is None else f"{_short(value)} is not a finite number")
+        result = scale(value)
+        if places is not None and isinstance(result, float) and abs(result) < 1e12:
+            # half up in decimals, as a person does it: 2.675 → 2.68
+            result = float(Decimal(repr(result)).quantize(places, ROUND_HALF_UP))
+        if not -SANE <= result <= SANE and not is_number(result):
+            raise NotBelieved(f"{_short(value)} becomes too large")
+        if bounded and (wrong := outside(result, one)):
+            raise NotBelieved(wrong)
+        return result
+
+    return step
 
 
-def _with_overridden(out: Message, fields: dict[str, FieldScale]) -> Message:
+def _with_overridden(out: Message, steps: Mapping[str, Step]) -> Message:
     """The automatic values that manual ones took the place of are judged beside them: they are scaled like them."""
     overridden: dict[str, list[JSON]] = dict((out.meta or {})["overridden"])
-    for name in overridden.keys() & fields.keys():
+    for name in overridden.keys() & steps.keys():
         kept: list[JSON] = []
         for value in overridden[name]:
             try:
-                kept.append(_apply(value, fields[name], fields[name].offset))
+                kept.append(steps[name](value))
             except NotBelieved:
                 continue  # no more a value than the field itself would be; nothing of it is used
         overridden[name] = kept
     return out.derive(out.payload, meta={**(out.meta or {}), "overridden": overridden})
-
-
-def _in_unit(info: FieldInfo, unit: str) -> FieldInfo:
-    return info if info.unit == unit else msgspec.structs.replace(info, unit=unit)
 
 
 def _short(value: JSON) -> str:

@@ -70,7 +70,7 @@ class StoreOut(Node):
             raise NotConnected(str(error)) from error
         except ValueError as error:
             raise Reject("too-large", str(error)) from None
-        self.lane.add(row)
+        self.lane.add(row, ctx.hold())
         self.added += 1
         if not self.sweeping:  # while nothing comes in, nothing grows
             self.sweeping = True

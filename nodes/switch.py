@@ -44,7 +44,8 @@ class Switch(Node):
     ports = (ELSE,)
 
     def check(self) -> list[Fault]:
-        taken = {ELSE: "the messages that no case is for leave by it", "error": "every node has one of that name"}
+        every = "every node has one of that name"
+        taken = {ELSE: "the messages that no case is for leave by it", "error": every, "status": every}
         return [
             Fault(f"cases.{name}", f"{name!r} cannot be the port of a case: {why}", "choose another name")
             for name, why in taken.items()
@@ -55,13 +56,18 @@ class Switch(Node):
         return dict.fromkeys([*self.options.cases, ELSE], incoming)
 
     async def open(self, ctx: Context) -> None:
-        self.tests = [(port, ctx.condition(text).test) for port, text in self.options.cases.items()]
+        conditions = [(port, ctx.condition(text)) for port, text in self.options.cases.items()]
+        self.tests = [(port, condition.quick, condition) for port, condition in conditions]
 
     def process(self, message: Message, ctx: Context) -> dict[str, Message]:
-        scope, found, port = ctx.scope(message), dict[str, Message](), ""
+        now, scope, found, port = ctx.now(), None, dict[str, Message](), ""
         try:
-            for port, test in self.tests:
-                if test(scope):
+            for port, quick, condition in self.tests:
+                held = quick(message, now)
+                if held is not True and held is not False:
+                    scope = scope or ctx.scope(message)
+                    held = condition.test(scope)
+                if held:
                     found[port] = message
                     if self.options.first:
                         break

@@ -18,7 +18,7 @@ EDGES: dict[Latched, str] = {"above": "above", "below": "below", "clear": "clear
 """Verdict → the port by which its beginning leaves."""
 
 
-class Latch(msgspec.Struct):
+class Latch(msgspec.Struct, gc=False):
     """What is known of one key. Times are event times of the judged values."""
 
     verdict: Latched = "clear"
@@ -67,6 +67,8 @@ class Threshold(Node):
 
     options: Options
     ports = ("out", "above", "below", "cleared")
+    latest: tuple[Message, Instant] | None = None
+    """What was judged last, and when."""
 
     def check(self) -> list[Fault]:
         o, faults = self.options, []
@@ -114,22 +116,55 @@ class Threshold(Node):
             room_for_key(self.latches)
             latch = self.latches[message.key] = Latch()
         record = message.payload if isinstance(message.payload, dict) else {"value": message.payload}
-        info, now, before = message.info(self.field), ctx.now(), latch.verdict
+        known, now, before = message.fields, ctx.now(), latch.verdict
+        own = known.get(self.field) if known else None
+        # a verdict is as old as the value that it judged
+        info = FieldInfo(
+            at=message.at, received_at=message.received_at, source=message.source, origin=message.origin,
+            quality=message.quality, judge=ctx.address,
+        ) if own is None else msgspec.structs.replace(own, unit=None, judge=ctx.address)  # fmt: skip
+        self.latest = (message, now)
         values = [] if info.trouble(now, ctx.use(now)) else self._values(record, message)
         if values:
             verdict: Verdict = self._judge(values, info, latch, now)
-            # a verdict is as old as the value that it judged
-            info = msgspec.structs.replace(info, unit=None, judge=ctx.address)
         else:
             latch.leaning = None  # a gap: hold times start again
             verdict = "unknown"  # which is known as of now, however old the last value is
             info = FieldInfo(at=now, received_at=now, source=self.id, judge=ctx.address)
         ctx.state.set(message.key, latch)
-        out = message.derive({**record, self.name: verdict}, fields={**(message.fields or {}), self.name: info})
+        out = message.derive(
+            {**record, self.name: verdict}, fields={**known, self.name: info} if known else {self.name: info}
+        )
         if latch.verdict == before:
             return out
         ctx.state.hurry()  # a crash must not undo a latch
         return {"out": out, EDGES[latch.verdict]: out}
+
+    def why(self, ctx: Context) -> dict[str, JSON] | None:
+        """The newest verdict: on what value, against which limit, and since when fresh values speak for it."""
+        if self.latest is None:
+            return None
+        message, now = self.latest
+        record = message.payload if isinstance(message.payload, dict) else {"value": message.payload}
+        info, latch, o = message.info(self.field), self.latches[message.key], self.options
+        trouble = "missing" if self.field not in record else info.trouble(now, ctx.use(now))
+        judged = not trouble and bool(self._values(record, message))
+        verdict = latch.verdict if judged else "unknown"
+        ended = {"above": o.clear_below, "below": o.clear_above}.get(verdict)
+        limit = {"above": o.above, "below": o.below}.get(verdict, o.above if o.above is not None else o.below)
+        return {
+            "outcome": verdict,
+            "reason": "" if judged else f"{self.field}: {trouble or 'not a number'}",
+            "at": now,
+            "key": message.key,
+            "field": self.field,
+            "value": record.get(self.field),
+            "unit": info.unit,
+            "limit": limit,
+            "clears_at": ended,
+            "magnitude": o.magnitude,
+            "since": latch.since if judged and latch.leaning == verdict else None,
+        }
 
     def _values(self, record: dict[str, JSON], message: Message) -> list[float]:
         """The value, and the automatic ones that a manual value took the place of: the worst of all counts."""
@@ -137,8 +172,8 @@ class Threshold(Node):
         if not is_number(value):
             return []
         found = [value]
-        if message.meta is not None:
-            found += [one for one in message.meta.get("overridden", {}).get(self.field, ()) if is_number(one)]
+        if message.meta is not None and (hidden := message.meta.get("overridden")):
+            found += [one for one in hidden.get(self.field, ()) if is_number(one)]
         return [abs(one) for one in found] if self.options.magnitude else found
 
     def _judge(self, values: list[float], info: FieldInfo, latch: Latch, now: Instant) -> Latched:
@@ -148,8 +183,11 @@ class Threshold(Node):
             latch.leaning = None  # the value before ran out before this one came
         latch.fresh_until = info.valid_until
         latch.newest = max(latch.newest, info.at)  # another source may be behind: that is no time gone by
-        stands: list[Latched] = [self._over(value, latch.verdict) for value in values]
-        leaning: Latched = next((one for one in stands if one != "clear"), "clear")
+        leaning: Latched = "clear"
+        for value in values:
+            leaning = self._over(value, latch.verdict)
+            if leaning != "clear":
+                break
         over_to = leaning == "clear" and info.origin != latch.origin  # what a person typed fills no gap of a sensor
         if leaning != latch.leaning or over_to:
             latch.leaning, latch.since = leaning, latch.newest

@@ -12,8 +12,8 @@ import contextlib
 from pathlib import Path
 
 from flowrunner import reference
-from flowrunner.engine import check_files
 from flowrunner.envfile import read_env_file
+from flowrunner.files import check_files
 from flowrunner.graph import Checked
 from flowrunner.registry import Registry, shipped
 

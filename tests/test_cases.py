@@ -16,6 +16,7 @@ from tests import bless
 
 NO_PROBLEM = {
     "anchors",
+    "dashboard-good",
     "disabled-and-preferred",
     "everything-disabled",
     "good",
@@ -51,12 +52,13 @@ def test_a_case_says_what_it_should(folder: Path) -> None:
 def test_there_is_a_case_for_every_kind_of_problem() -> None:
     codes = {one.code for folder in bless.cases() for one in bless.check(folder).problems}
     assert {
-        "broken-type", "claim", "contradiction", "cycle", "disabled-input", "disabled-node", "duplicate-flow",
+        "broken-type", "claim", "contradiction", "cycle", "disabled-input", "disabled-node",
+        "disabled-tile", "duplicate-flow",
         "duplicate-input", "duplicate-key", "empty", "encoding", "expression-syntax", "expression-unknown-name",
         "missing-input", "missing-option", "missing-variable", "name", "node-id", "number", "range", "secret",
         "substitution", "syntax", "tab", "tag", "template", "timezone", "type", "unit", "unknown-field", "unknown-flow",
-        "unknown-input", "unknown-node", "unknown-option", "unknown-port", "unknown-type", "unquoted-expression",
-        "unquoted-substitution", "value",
+        "unknown-input", "unknown-node", "unknown-option", "unknown-port", "unknown-tile", "unknown-type",
+        "unquoted-expression", "unquoted-substitution", "value", "wrong-node",
     } <= codes  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowrunner import people_arguments
 from flowrunner.cli import main
 from flowrunner.envfile import read_env_file
 from flowrunner.errors import UsageError
@@ -35,13 +36,18 @@ COMMANDS: dict[str, list[str]] = (
             "replay",
             "nodes",
             "orders",
+            "dead-letters",
             "stop-trading",
             "resume-trading",
+            "top",
+            "tap",
             "simulate",
             "schema",
         )
     }
     | {"orders-resolve": ["orders", "resolve"]}
+    | {name.replace(" ", "-"): name.split() for name in ("users", "keys", *people_arguments.COMMANDS)}
+    | {f"dead-letters-{what}": ["dead-letters", what] for what in ("show", "replay", "drop")}
 )
 
 
@@ -255,7 +261,7 @@ def test_a_defect_of_a_run_is_in_its_log_without_secrets(tmp_path: Path) -> None
     (tmp_path / "broken.py").write_text(DEFECT)
     (tmp_path / "flow.yaml").write_text(GOOD.replace("type: log", "type: broken"))
     arguments = ["run", str(tmp_path / "flow.yaml"), "--nodes", str(tmp_path), "--log", "json", "--port", "0"]
-    done = run(*arguments, env={"FLOWRUNNER_API_KEY": "when_full"})
+    done = run(*arguments, env={"FLOWRUNNER_API_KEY": "max_age"})
     (entry,) = [json.loads(line) for line in done.stderr.splitlines()]
     assert (done.returncode, entry["level"]) == (1, "critical")
     assert entry["trace"].endswith("AttributeError: 'NoneType' object has no attribute '***'")

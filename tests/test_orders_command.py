@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from flowrunner import shown
 from flowrunner.cli import main
 from flowrunner.orders import Book, Journal, Order, Switch
+from flowrunner.sheet import FORMULA, guarded
 from flowrunner.store import FILE_NAME, Store, writing
-from flowrunner.trading import FORMULA
 from flowrunner.units import parse_instant
 from tests.orders.example import BUY, filled
 
@@ -214,7 +214,7 @@ def test_any_reason_comes_through_a_table(later: Path, tmp_path: Path, begin: st
         sql.execute("UPDATE orders SET reason = ? WHERE id = ?", (reason, BUY))
     rows = [*csv.DictReader(io.StringIO(ask(tmp_path, "orders", "--format", "csv"), newline=""))]
     (text,) = [row["reason"] for row in rows if row["order"] == BUY]
-    assert text == (f"'{reason}" if reason.startswith(FORMULA) else reason)
+    assert text == guarded(reason)
 
 
 def test_a_table_of_many_holds_all_of_them(later: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import py_compile
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,10 @@ def with_option(option: str) -> str:
         (f"{HEAD}class A(Node): ...\nclass B(Node): ...\n", "exactly one class of Node, it has 2: A, B"),
         (f"{HEAD}class A(Node): ...\n", "A has neither process nor produce"),
         (
+            f"{HEAD}class A(Node):\n    ports = ('out', 'status')\n\n    def process(self, message, ctx): ...\n",
+            "every node has a port 'status' already; give this one another name",
+        ),
+        (
             with_option("queue: int = 1"),
             "the option 'queue' belongs to every node; give it another name",
         ),
@@ -181,6 +186,20 @@ def test_a_file_that_went_away(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(BrokenType, match="cannot be read: No such file"):
         registry.get("ticker")
+
+
+@pytest.mark.parametrize("what", ["KeyboardInterrupt", "__import__('asyncio').CancelledError", "SystemExit"])
+def test_whatever_a_file_raises_away_from_the_main_thread_breaks_its_type_only(tmp_path: Path, what: str) -> None:
+    (tmp_path / "odd.py").write_text(f"raise {what}\n")
+    with ThreadPoolExecutor(1) as pool, pytest.raises(BrokenType, match=r"odd\.py:1: "):
+        pool.submit(Registry([tmp_path]).get, "odd").result()
+
+
+def test_an_interrupt_while_a_file_is_loaded_at_the_start_ends_the_program(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    with pytest.raises(KeyboardInterrupt):
+        Registry([tmp_path]).get("interrupted")
+    assert "flowrunner.nodes.interrupted" not in sys.modules
 
 
 def test_a_module_that_does_not_run_is_not_left_behind(tmp_path: Path) -> None:
@@ -280,7 +299,7 @@ def test_an_entry_point_that_leads_nowhere_breaks_its_type_only(tmp_path: Path, 
 def test_what_is_told_of_a_type_of_ones_own(tmp_path: Path) -> None:
     write(tmp_path, TICKER)
     text = describe(Registry([tmp_path]), "ticker")
-    assert text.startswith("ticker: Tick with a `speed`.\n\ninput: none, it is a source\nports: out, error\n")
+    assert text.startswith("ticker: Tick with a `speed`.\n\ninput: none, it is a source\nports: out, error, status\n")
     assert "speed (a whole number of at least 1, default 1): Ticks." in text
     assert 'place (a map, default {"x": 0})\n      x (a whole number, default 0)\n' in text
 

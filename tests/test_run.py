@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -49,7 +50,9 @@ def test_what_a_newcomer_reads(tmp_path: Path) -> None:
         f""" "temperature_c": 40}}' {program.url}/api/bess/telemetry""",
         f"ready on {program.url}; Ctrl-C stops",
     ]
-    assert said(program.lines)[len(first) :] == ["stopping because of SIGTERM", "stopped"]
+    begin, *kept, end = said(program.lines)[len(first) :]
+    assert (begin, end) == ("stopping because of SIGTERM", "stopped")
+    assert [line.split(": ")[0] for line in kept] == ["bess/mirror"], "its exchange is away"
     assert answer.status_code == 200
     assert (status["status"], status["soc_percent"]) == ("online", 50)
 
@@ -71,15 +74,15 @@ class Slow(Node):
 
 
 @pytest.mark.parametrize(
-    ("one", "time", "status"),
+    ("one", "time", "status", "code"),
     [
-        (signal.SIGTERM, "300ms", 200),
-        (signal.SIGINT, "300ms", 200),
-        pytest.param(signal.SIGTERM, "1h", 503, marks=pytest.mark.slow),  # waits out the patience of server and flow
+        (signal.SIGTERM, "300ms", 200, 0),
+        (signal.SIGINT, "300ms", 200, 0),
+        pytest.param(signal.SIGTERM, "1h", 503, 1, marks=pytest.mark.slow),  # waits out the patience of the server
     ],
 )
 def test_a_clean_stop_answers_the_request_that_is_open(
-    tmp_path: Path, one: signal.Signals, time: str, status: int
+    tmp_path: Path, one: signal.Signals, time: str, status: int, code: int
 ) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
     (tmp_path / "flow.yaml").write_text(f"""
@@ -89,7 +92,7 @@ nodes:
   wait: {{type: slow, from: ask, time: {time}}}
   answer: {{type: http-response, from: wait}}
 """)
-    with Program(tmp_path / "flow.yaml", "--nodes", tmp_path, data=tmp_path / "data") as program:
+    with Program(tmp_path / "flow.yaml", "--nodes", tmp_path, "--grace", "1s", data=tmp_path / "data") as program:
         answers: list[httpx2.Response] = []
 
         def ask() -> None:
@@ -101,13 +104,33 @@ nodes:
             while client.get("/api/v1/flows/slow/nodes/ask").json()["sent"] == 0:
                 pass
             idle = socket.create_connection(("127.0.0.1", int(program.url.rpartition(":")[2])))
-            assert program.end(one) == 0
+            assert program.end(one) == code
         asking.join()
         idle.close()
     assert answers[0].status_code == status
     assert answers[0].json().get("error") == (None if status == 200 else "stopping")
     assert program.lines[-1].endswith(" INFO stopped")
     assert "Traceback" not in "\n".join(program.lines)
+
+
+@pytest.mark.parametrize(("time", "grace", "code"), [("400ms", "20s", 0), ("1h", "300ms", 1)])
+def test_what_was_taken_is_finished_within_the_grace(tmp_path: Path, time: str, grace: str, code: int) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "flow.yaml").write_text(f"""
+flow: f
+nodes:
+  rest: {{type: http-in, route: POST /x, body: {{x: {{}}}}}}
+  wait: {{type: slow, from: rest, time: {time}}}
+  out: {{type: log, from: wait, text: "came {{x}}"}}
+""")
+    with Program(tmp_path / "flow.yaml", "--nodes", tmp_path, "--grace", grace, data=tmp_path / "data") as program:
+        for number in range(2):
+            assert httpx2.post(f"{program.url}/x", json={"x": number}, trust_env=False).status_code == 200
+        assert program.end() == code
+    text = "\n".join(program.lines)
+    assert ("came 0" in text and "came 1" in text) == (code == 0)
+    assert ("WARNING stopped before these were done: f/wait (2 messages left" in text) == (code == 1)
+    assert program.lines[-1].endswith(" INFO stopped")
 
 
 def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
@@ -281,6 +304,45 @@ def test_beyond_loopback_with_keys_from_a_file_and_the_environment_wins(tmp_path
         assert program.end() == 0
     assert LONG not in "\n".join(program.lines)
     assert 'curl -H "X-API-KEY: $BESS_API_KEY" -H' in program.until("try: ")
+
+
+@pytest.mark.parametrize("more", [[], ["--no-watch"]])
+def test_an_env_file_that_is_a_pipe_is_read_once_and_kept(tmp_path: Path, more: list[str]) -> None:
+    """As the shell's `--env-file <(…)` is."""
+    flow, env = tmp_path / "flow.yaml", tmp_path / "pipe"
+    flow.write_text("flow: ${SITE}\nnodes: {tick: {type: inject, every: 1h, payload: 1}}\n")
+    os.mkfifo(env)
+    writer = threading.Thread(target=env.write_text, args=("SITE=north\n",))
+    writer.start()  # opening it waits for the reader
+    with Program(flow, "--env-file", env, *more, data=tmp_path / "data") as program:
+        writer.join()
+        assert "runs north" in program.until("runs ")
+        flow.write_text(flow.read_text().replace("payload: 1", "payload: 2"))
+        program.send(signal.SIGHUP)
+        assert "changed north/tick" in program.until("reloaded in ")
+        assert program.end() == 0
+
+
+HANGS_UP = """
+import os, signal, sys
+from flowrunner import cli
+
+def trace(frame, event, _):
+    if event == "call" and frame.f_code.co_name == "execute":  # of the commands, which take their time to be imported
+        sys.setprofile(None)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+sys.setprofile(trace)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_hangup_at_the_very_start_is_a_request_for_later(flow: Path, tmp_path: Path) -> None:
+    program = Program(flow, data=tmp_path / "data")
+    program.command[1:3] = ["-c", HANGS_UP]
+    with program:
+        program.until("asked to reload: the files are as what runs (generation 1)")
+        assert program.end() == 0
 
 
 def test_every_line_of_a_json_log_is_an_object_and_holds_no_secret(tmp_path: Path) -> None:

@@ -155,6 +155,23 @@ def test_a_narrow_terminal_and_another_size(site: Path) -> None:
         assert program.end() == 0
 
 
+def test_the_table_goes_on_after_a_reload(site: Path) -> None:
+    with OnTerminal("run", site, "--port", "0", "--data", site.parent / "data", columns=120, height=40) as program:
+        base = url(program)
+        post(f"{base}/telemetry", RECORD)
+        shown(program, "telemetry    merge      running")
+        changed = SITE.replace("en: Battery North", "en: Battery South").replace("  warnings: {", "  notices: {")
+        site.write_text(changed.replace("above: 40", "above: 20"), encoding="utf-8")
+        text = shown(program, "reloaded in ", "site  Battery South  2", "\nnotices ")
+        assert "\nwarnings " not in "\n".join(table(text))
+        post(f"{base}/telemetry", RECORD)
+        shown(program, "overheated above", "overheated: above (28.3 °C)")
+        (site.parent / "site.yaml").write_text("flow: [", encoding="utf-8")
+        shown(program, "not reloaded", "overheated above")
+        assert program.end(signal.SIGHUP) == 0, "its terminal is gone: that is no request"
+        assert "stopping because of SIGHUP" in program.screen.text
+
+
 ECHO = """
 flow: echo
 nodes:
@@ -353,11 +370,11 @@ def test_a_defect_of_the_table_loses_no_line(terminal: tuple[TextIO, Screen, Cal
     def broken(text: str) -> str:
         raise ValueError(f"a defect, met at {text!r}")
 
-    scene = Scene({"f": "A title"}, "http://127.0.0.1:9", 1.0, True)
+    scene = Scene("http://127.0.0.1:9", 1.0, True)
     painter = Painter(Device(stream.fileno()), scene, broken, lambda *what: given_up.append(what))
     for line in (Line(0, "INFO", "one", "0 INFO one"), Line(0, "INFO", "two", "0 INFO two")):
         painter.say(line)
-    painter.show(Look(0, 0, []))
+    painter.show(Look(0, 0, [], {"f": "A title"}))
     painter.start()
     painter.join(10)
     assert not painter.is_alive()
@@ -401,7 +418,7 @@ def test_lines_that_a_held_terminal_did_not_take_are_counted(
     terminal: tuple[TextIO, Screen, Callable[..., str]],
 ) -> None:
     stream, _, seen = terminal
-    painter = Painter(Device(stream.fileno()), Scene({}, "", 1.0, True), str, lambda *what: None)
+    painter = Painter(Device(stream.fileno()), Scene("", 1.0, True), str, lambda *what: None)
     for number in range(MOST_LINES + 7):
         painter.say(Line(0, "", f"line {number}", ""))
     painter.start()

@@ -48,6 +48,7 @@ SLEEPS = {
 SLEEP = "waits for time to go by; wait for what is to happen (tests/peers/until.py), or run in virtual time"
 MAY_SLEEP = {
     "tests/peers/until.py": "the one place that looks again and again",
+    "tests/peers/proxy.py": "it plays a slow network",
     "tests/test_clock.py": "what asyncio.sleep does in the virtual loop is what it tests",
 }
 WRONG_ON_PURPOSE = "/cases/"

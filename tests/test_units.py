@@ -22,6 +22,7 @@ from flowrunner.units import (
     iso,
     parse_instant,
     scaled,
+    scaling,
     to_datetime,
 )
 
@@ -196,3 +197,14 @@ def test_a_factor_of_one_changes_nothing(value: int) -> None:
 def test_the_nearest_float_of_the_exact_result(value: int, factor: Decimal, offset: Decimal) -> None:
     exact = Fraction(value) * Fraction(factor) + Fraction(offset)
     assert scaled(value, float(factor), float(offset)) == exact.numerator / exact.denominator
+
+
+@given(
+    st.one_of(
+        st.integers(-(10**20), 10**20), st.floats(-1e300, 1e300), st.floats(-1000, 1000).map(lambda x: round(x, 2))
+    ),
+    st.one_of(st.integers(-5000, 5000), st.sampled_from([0.1, 0.01, 1e-9, 1.0, 2.0, 1 / 3, 1e20, -0.5, 123456789.123])),
+    st.one_of(st.integers(-300, 300), st.sampled_from([0.0, -0.0, -273.15, 0.5, 1e20, 1e-17])),
+)
+def test_scaling_many_values_is_exactly_scaling_each(value: float, factor: float, offset: float) -> None:
+    assert repr(scaling(factor, offset)(value)) == repr(scaled(value, factor, offset))

@@ -54,8 +54,8 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 TOOLS = ("readlink", "dirname", "id", "cksum", "cat", "rm", "grep", "sudo")
 """The programs beside Python that x itself calls."""
 
-PACKAGES = ("debian-packages.txt", "debian-packages-all.txt")
-"""What the tests need of Debian: all of them, and those that only --all runs."""
+PACKAGES = ("debian-packages.txt", "debian-packages-all.txt", "debian-packages-bench.txt")
+"""What is needed of Debian: by all tests, by those that only --all runs, by the bench."""
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ def test_what_builds_an_image_is_installed_by_root_for_all_tests(
     open_tree: Tree, user: int, words: list[str], asked: str
 ) -> None:
     """Nobody else can build one, so nobody else is kept from testing for the lack of it."""
-    for name, package in zip(PACKAGES, ("no-such-broker", "no-such-builder"), strict=True):
+    for name, package in zip(PACKAGES, ("no-such-broker", "no-such-builder", "no-such-load"), strict=True):
         (open_tree.root / "tests" / name).write_text(f"{package}  why\n")
     open_tree.link("dpkg-query", shutil.which("dpkg-query"))
     (open_tree.programs / "apt-get").write_text("#!/bin/sh\necho said: $*\ncase $* in *update) ;; *) exit 1 ;; esac\n")

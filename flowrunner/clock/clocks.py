@@ -12,6 +12,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Protocol
 
 from flowrunner.clock.steps import TOLERANCE, Steps
 from flowrunner.clock.timers import TimerQueue
@@ -25,18 +26,26 @@ _SHORTEST_WAIT = 0.001
 _LOG = logging.getLogger("flowrunner.clock")
 
 
+class Waits(Protocol):
+    """Where a timer waits."""
+
+    def let_go(self, timer: Timer) -> None:
+        """It was cancelled; told once."""
+
+    def put_off(self, timer: Timer, instant: Instant) -> bool:
+        """It is to wait until this later instant. False when its time has come."""
+
+
 class Timer:
     """A call that waits for its instant (``when``). ``cancel`` is safe at any time, and to repeat."""
 
-    __slots__ = ("_call", "context", "move", "postponed", "release", "waits", "when")
+    __slots__ = ("_call", "context", "place", "postponed", "waits", "when")
 
     def __init__(self, when: Instant, call: Callable[[], None]) -> None:
         self.when = when
         self.context = contextvars.copy_context()
-        self.release: Callable[[], None] | None = None
-        """Told once when the timer is cancelled; set by the clock."""
-        self.move: Callable[[Instant], bool] | None = None
-        """Asked to put the timer off; set by the clock."""
+        self.place: Waits | None = None
+        """Set by the clock."""
         self.postponed: tuple[int, int] | None = None
         self.waits = False
         """Both of the clock's queue."""
@@ -45,13 +54,13 @@ class Timer:
     def cancel(self) -> None:
         if self._call is not None:
             self._call = None
-            if self.release is not None:
-                self.release()
+            if self.place is not None:
+                self.place.let_go(self)
 
     def postpone(self, instant: Instant) -> bool:
         """Wait until ``instant`` instead, which is no sooner than ``when``. Much cheaper than to cancel this timer and
         to make another one; the order among equal instants is as if that was done. False when its time has come."""
-        if self._call is None or self.move is None or not self.move(instant):
+        if self._call is None or self.place is None or not self.place.put_off(self, instant):
             return False
         self.when = instant
         return True
@@ -181,14 +190,19 @@ class _Agenda:
     def add(self, instant: Instant, call: Callable[[], None]) -> Timer:
         self._settle_in(asyncio.get_running_loop())
         timer = Timer(instant, call)
-        timer.release = self._timers.entry_cancelled
-        timer.move = lambda later: self._timers.postpone(timer, later)
+        timer.place = self
         first = self._timers.first()
         self._timers.push(instant, timer)
         self.look()  # after the push: the instant may have been reckoned from before the step
         if first is None or instant < first:
             self._arm()
         return timer
+
+    def let_go(self, timer: Timer) -> None:
+        self._timers.entry_cancelled()
+
+    def put_off(self, timer: Timer, instant: Instant) -> bool:
+        return self._timers.postpone(timer, instant)
 
     def look(self) -> None:
         """Ring for all who wait when the clock was set back."""

@@ -32,7 +32,7 @@ def _refused(method: str) -> Callable[..., NoReturn]:
     return refuse
 
 
-class _Handle(asyncio.TimerHandle):
+class Handle(asyncio.TimerHandle):
     """A timer of this loop, which may be put off."""
 
     __slots__ = ("postponed", "waits")
@@ -54,7 +54,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, start: Instant) -> None:
         self.now = start
         self._start = start
-        self._timers: TimerQueue[_Handle] = TimerQueue()
+        self._timers: TimerQueue[Handle] = TimerQueue()
         self._foreign = 0
         self._made = 0
         self._quiet: list[asyncio.Future[None]] = []
@@ -100,16 +100,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         callback: Callable[[Unpack[Ts]], object],
         *args: *Ts,
         context: Context | None = None,
-    ) -> _Handle:
+    ) -> Handle:
         """As ``call_at``, with the exact instant in nanoseconds since the epoch."""
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
-        handle = _Handle((instant - self._start) / SECOND, callback, args, self, context)
+        handle = Handle((instant - self._start) / SECOND, callback, args, self, context)
         handle.postponed = None
         self._timers.push(instant, handle)
         return handle
 
-    def postpone(self, handle: _Handle, instant: Instant) -> bool:
+    def postpone(self, handle: Handle, instant: Instant) -> bool:
         """Call what waits at ``instant`` instead, which is later, after all that is set for it by now. False when its
         time has come already."""
         return self._timers.postpone(handle, instant)

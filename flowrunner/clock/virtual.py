@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from flowrunner.clock.clocks import Clock, Timer
-from flowrunner.clock.loop import VirtualLoop
+from flowrunner.clock.loop import Handle, VirtualLoop
 from flowrunner.message import Instant
 
 T = TypeVar("T")
@@ -27,6 +27,21 @@ def run_virtual(main: Coroutine[Any, Any, T], *, start: Instant) -> T:
             runner.run(loop.cancel_leftovers())
 
 
+class _Place:
+    """In the loop: where a timer waits."""
+
+    __slots__ = ("_handle", "_loop")
+
+    def __init__(self, loop: VirtualLoop, handle: Handle) -> None:
+        self._loop, self._handle = loop, handle
+
+    def let_go(self, timer: Timer) -> None:
+        self._handle.cancel()
+
+    def put_off(self, timer: Timer, instant: Instant) -> bool:
+        return self._loop.postpone(self._handle, instant)
+
+
 class VirtualClock(Clock):
     """Flow time of a :class:`VirtualLoop`: exact to the nanosecond."""
 
@@ -39,6 +54,5 @@ class VirtualClock(Clock):
     def call_at(self, instant: Instant, call: Callable[[], None]) -> Timer:
         timer = Timer(instant, call)
         handle = self._loop.call_at_instant(instant, timer.fire, context=timer.context)
-        timer.release = handle.cancel
-        timer.move = lambda later: self._loop.postpone(handle, later)
+        timer.place = _Place(self._loop, handle)
         return timer

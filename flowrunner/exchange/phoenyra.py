@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from flowrunner.errors import NotConnected
+from flowrunner.errors import NotConnected, Retry
 from flowrunner.exchange.adapter import Found, Outcome, Ticket, Told
 from flowrunner.exchange.calls import Calls, order_id, same, unsendable
 from flowrunner.exchange.fills import traded
@@ -15,7 +15,7 @@ from flowrunner.exchange.likeness import ENDS, REJECTED, Unreadable, rows, searc
 from flowrunner.exchange.news import News
 from flowrunner.exchange.taken import Taken
 from flowrunner.fields import is_number
-from flowrunner.httpclient import Answer, HttpClient, NoAnswer
+from flowrunner.httpclient import Answer, HttpClient, NoAnswer, pause_ns
 from flowrunner.message import JSON, Instant
 from flowrunner.units import SECOND, iso, parse_instant
 
@@ -177,12 +177,17 @@ class Phoenyra:
     # ---- telemetry ------------------------------------------------------------------------------------------
 
     async def tell(self, values: Mapping[str, float]) -> str:
-        """Send telemetry; "" when it was taken, else the exchange's words. NotConnected when it may be sent again."""
+        """Send telemetry; "" when it was taken, else the exchange's words. NotConnected, or Retry where the exchange
+        says how long to wait, when it may be sent again."""
         try:
             answer = await self._calls.ask("POST", "/telemetry/bess", msgspec.json.encode(values))
         except NoAnswer as error:
+            if error.status == 200:
+                return ""  # it was taken; what broke off is the rest of the answer
             raise NotConnected(str(error)) from error  # telemetry may arrive twice, orders may not
-        if answer.status >= 500 or answer.status == 429:
+        if pause := pause_ns(answer):
+            raise Retry(pause / SECOND, f"{self._calls.url}: {self._calls.words(answer)}")
+        if answer.status >= 500 or answer.status in (408, 425, 429):
             raise NotConnected(f"{self._calls.url}: {self._calls.words(answer)}")
         return "" if answer.status == 200 else self._calls.words(answer)
 

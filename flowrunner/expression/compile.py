@@ -44,7 +44,7 @@ _COMPARE: Mapping[str, type[ast.cmpop]] = {
     ">=": ast.GtE,
 }
 _ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "%": "remainder"}
-_GLOBALS: Mapping[str, object] = {  # all that a generated function can reach
+FUNCTIONS: Mapping[str, object] = {  # all that a generated function can reach
     "__builtins__": {},
     "type": type,
     "int": int,
@@ -65,38 +65,38 @@ _TEMPLATE = "def function(scope): pass"
 
 def function_of(node: Node, variables: Mapping[str, Scalar], kinds: Kinds) -> Function:
     """The function of one node: the whole expression, or a clause of it. ``kinds`` must have no errors."""
-    writer = _Writer(variables, kinds)
+    writer = Writer(variables, kinds)
     result = writer.expression(node)
     module = ast.parse(_TEMPLATE)
-    cast(ast.FunctionDef, module.body[0]).body = [*writer.head(), ast.Return(result, **_AT)]
+    cast(ast.FunctionDef, module.body[0]).body = [*writer.head(), ast.Return(result, **AT)]
     code = next(c for c in compile(module, "<expression>", "exec").co_consts if isinstance(c, CodeType))
-    return cast(Function, FunctionType(code, dict(_GLOBALS)))
+    return cast(Function, FunctionType(code, dict(FUNCTIONS)))
 
 
-_AT = {"lineno": 1, "col_offset": 0}
+AT = {"lineno": 1, "col_offset": 0}
 
 
-def _load(name: str) -> ast.expr:
-    return ast.Name(name, ast.Load(), **_AT)
+def load(name: str) -> ast.expr:
+    return ast.Name(name, ast.Load(), **AT)
 
 
-def _data(value: Scalar | None) -> ast.expr:
-    return ast.Constant(value, None, **_AT)
+def data(value: Scalar | None) -> ast.expr:
+    return ast.Constant(value, None, **AT)
 
 
 def _call(function: ast.expr, *arguments: ast.expr) -> ast.expr:
-    return ast.Call(function, list(arguments), [], **_AT)
+    return ast.Call(function, list(arguments), [], **AT)
 
 
 def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr) -> ast.expr:
-    return ast.Compare(left, [op], [right], **_AT)
+    return ast.Compare(left, [op], [right], **AT)
 
 
 def _tuple(items: list[ast.expr]) -> ast.expr:
-    return ast.Tuple(items, ast.Load(), **_AT)
+    return ast.Tuple(items, ast.Load(), **AT)
 
 
-class _Writer:
+class Writer:
     """Writes one function. ``values`` and ``ages``: field → the local that holds it, in the order of first use."""
 
     def __init__(self, variables: Mapping[str, Scalar], kinds: Kinds) -> None:
@@ -122,76 +122,74 @@ class _Writer:
                 statements.append(self._guard(name, variable, group.kind))
             elif id(group) not in seen:
                 seen.add(id(group))
-                pairs = [_tuple([_data(other), _load(self.values[other])]) for other in together]
-                call = _call(_load("guard_group"), _tuple(pairs), _data(group.ordered))
-                statements.append(ast.Expr(call, **_AT))
+                pairs = [_tuple([data(other), load(self.values[other])]) for other in together]
+                call = _call(load("guard_group"), _tuple(pairs), data(group.ordered))
+                statements.append(ast.Expr(call, **AT))
         if self.clock:
-            targets = ast.Tuple(
-                [ast.Name(n, ast.Store(), **_AT) for n in ("hour", "day", "second")], ast.Store(), **_AT
-            )
-            statements.append(ast.Assign([targets], _call(_load("local"), _load("scope")), None, **_AT))
+            targets = ast.Tuple([ast.Name(n, ast.Store(), **AT) for n in ("hour", "day", "second")], ast.Store(), **AT)
+            statements.append(ast.Assign([targets], _call(load("local"), load("scope")), None, **AT))
         return statements
 
     def _guard(self, name: str, variable: str, kind: str | None) -> ast.stmt:
         """``guard`` judges; the test before it spares the call for what is plainly good."""
-        call = ast.Expr(_call(_load("guard"), _data(name), _load(variable), _data(kind)), **_AT)
+        call = ast.Expr(_call(load("guard"), data(name), load(variable), data(kind)), **AT)
         plain = {"number": "float", "text": "str", "bool": "bool"}.get(kind or "")
         if plain is None:
             return call
         suspect = self._is_not(variable, plain)
         if kind == "number":
-            difference = ast.BinOp(_load(variable), ast.Sub(), _load(variable), **_AT)
-            infinite = _compare(difference, ast.NotEq(), _data(0.0))
-            huge = _compare(_call(_load("abs"), _load(variable)), ast.Gt(), _data(MAX_WHOLE))
-            no_float = ast.BoolOp(ast.Or(), [suspect, infinite], **_AT)
-            no_whole = ast.BoolOp(ast.Or(), [self._is_not(variable, "int"), huge], **_AT)
-            suspect = ast.BoolOp(ast.And(), [no_float, no_whole], **_AT)
-        return ast.If(suspect, [call], [], **_AT)
+            difference = ast.BinOp(load(variable), ast.Sub(), load(variable), **AT)
+            infinite = _compare(difference, ast.NotEq(), data(0.0))
+            huge = _compare(_call(load("abs"), load(variable)), ast.Gt(), data(MAX_WHOLE))
+            no_float = ast.BoolOp(ast.Or(), [suspect, infinite], **AT)
+            no_whole = ast.BoolOp(ast.Or(), [self._is_not(variable, "int"), huge], **AT)
+            suspect = ast.BoolOp(ast.And(), [no_float, no_whole], **AT)
+        return ast.If(suspect, [call], [], **AT)
 
     def _is_not(self, variable: str, plain: str) -> ast.expr:
-        return _compare(_call(_load("type"), _load(variable)), ast.IsNot(), _load(plain))
+        return _compare(_call(load("type"), load(variable)), ast.IsNot(), load(plain))
 
     def _read(self, method: str, name: str, known: dict[str, str]) -> ast.expr:
         if name not in known:
             known[name] = f"{method[0]}{len(known)}"
-            ask = _call(ast.Attribute(_load("scope"), method, ast.Load(), **_AT), _data(name))
-            self.reads.append(ast.Assign([ast.Name(known[name], ast.Store(), **_AT)], ask, None, **_AT))
-        return _load(known[name])
+            ask = _call(ast.Attribute(load("scope"), method, ast.Load(), **AT), data(name))
+            self.reads.append(ast.Assign([ast.Name(known[name], ast.Store(), **AT)], ask, None, **AT))
+        return load(known[name])
 
     def _clock(self, name: str) -> ast.expr:
         self.clock = True
-        return _load(name)
+        return load(name)
 
     # ---- the calculation -------------------------------------------------------------------------------------
 
     def expression(self, node: Node) -> ast.expr:
         match node:
             case Constant(value=value):
-                return _data(value)
+                return data(value)
             case Name(name=name) if name in self.variables:
-                return _data(self.variables[name])
+                return data(self.variables[name])
             case Name(name=name):
                 return self._read("value", name, self.values)
             case Negative(operand=operand):
-                return ast.UnaryOp(ast.USub(), self.expression(operand), **_AT)
+                return ast.UnaryOp(ast.USub(), self.expression(operand), **AT)
             case Not(operand=operand):
-                return ast.UnaryOp(ast.Not(), self.expression(operand), **_AT)
+                return ast.UnaryOp(ast.Not(), self.expression(operand), **AT)
             case Logic(op=op, operands=operands):
                 joint = ast.And() if op == "and" else ast.Or()
-                return ast.BoolOp(joint, [self.expression(operand) for operand in operands], **_AT)
+                return ast.BoolOp(joint, [self.expression(operand) for operand in operands], **AT)
             case Arithmetic():
-                return self._arithmetic(node)
+                return self.arithmetic(node)
             case Comparison(ops=ops, operands=operands):
                 first, *others = [self.expression(operand) for operand in operands]
-                return ast.Compare(first, [_COMPARE[op]() for op in ops], others, **_AT)
+                return ast.Compare(first, [_COMPARE[op]() for op in ops], others, **AT)
             case Membership(operand=operand, items=items, negated=negated):
-                among = _tuple([_data(item.value) for item in items])
+                among = _tuple([data(item.value) for item in items])
                 return _compare(self.expression(operand), ast.NotIn() if negated else ast.In(), among)
             case Call():
                 return self._function(node)
         raise TypeError(f"no such node: {type(node).__name__}")
 
-    def _arithmetic(self, node: Arithmetic) -> ast.expr:
+    def arithmetic(self, node: Arithmetic) -> ast.expr:
         """``a - b + c`` → ``(t0 := subtract(a, b), add(t0, c))[-1]``: flat, so that long sums do not nest deep."""
         result = self.expression(node.operands[0])
         steps: list[ast.expr] = []
@@ -199,10 +197,10 @@ class _Writer:
             if steps:
                 step = f"t{self.steps}"
                 self.steps += 1
-                steps[-1] = ast.NamedExpr(ast.Name(step, ast.Store(), **_AT), steps[-1], **_AT)
-                result = _load(step)
-            steps.append(_call(_load(_ARITHMETIC[op]), result, self.expression(operand)))
-        return steps[0] if len(steps) == 1 else ast.Subscript(_tuple(steps), _data(-1), ast.Load(), **_AT)
+                steps[-1] = ast.NamedExpr(ast.Name(step, ast.Store(), **AT), steps[-1], **AT)
+                result = load(step)
+            steps.append(_call(load(_ARITHMETIC[op]), result, self.expression(operand)))
+        return steps[0] if len(steps) == 1 else ast.Subscript(_tuple(steps), data(-1), ast.Load(), **AT)
 
     def _function(self, node: Call) -> ast.expr:
         match node.function, node.arguments:
@@ -214,13 +212,13 @@ class _Writer:
                 return self._clock("day")
             case "between", (start, end):
                 return self._time_of_day(start, end)
-        return _call(_load(node.function), *[self.expression(argument) for argument in node.arguments])
+        return _call(load(node.function), *[self.expression(argument) for argument in node.arguments])
 
     def _time_of_day(self, start: Node, end: Node) -> ast.expr:
         """From ``start`` inclusive to ``end`` exclusive; when the end is before the start, across midnight."""
         begins, ends = (seconds_of_day(constant(node, self.variables)) for node in (start, end))
         assert begins is not None  # noqa: S101 - Kinds saw to it
         assert ends is not None  # noqa: S101
-        after = _compare(self._clock("second"), ast.GtE(), _data(begins))
-        before = _compare(self._clock("second"), ast.Lt(), _data(ends))
-        return ast.BoolOp(ast.And() if begins < ends else ast.Or(), [after, before], **_AT)
+        after = _compare(self._clock("second"), ast.GtE(), data(begins))
+        before = _compare(self._clock("second"), ast.Lt(), data(ends))
+        return ast.BoolOp(ast.And() if begins < ends else ast.Or(), [after, before], **AT)

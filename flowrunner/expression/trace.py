@@ -14,7 +14,8 @@ from flowrunner.expression.compile import Function, function_of
 from flowrunner.expression.daytime import local
 from flowrunner.expression.errors import EvaluationError, Unusable
 from flowrunner.expression.kinds import Kinds
-from flowrunner.expression.scope import Scope
+from flowrunner.expression.quick import Quicks, never, quick_of_all
+from flowrunner.expression.scope import RecordScope, Scope
 from flowrunner.expression.tree import (
     Call,
     Comparison,
@@ -43,6 +44,13 @@ class Clause(msgspec.Struct):
     outcome: bool | None
     reason: str = ""
 
+    def plain(self) -> dict[str, JSON]:
+        """As it stands in messages and answers."""
+        return {
+            "text": self.text, "value": self.value, "op": self.op, "limit": self.limit, "outcome": self.outcome,
+            "reason": self.reason,
+        }  # fmt: skip
+
 
 class Trace(msgspec.Struct):
     """``outcome`` is None when ``error`` says why there is none. A number or text has no clauses.
@@ -55,6 +63,22 @@ class Trace(msgspec.Struct):
     clauses: list[Clause]
 
 
+class _Prepared(msgspec.Struct, frozen=True):
+    """One clause: what is judged (None: the time of day), by which operator, against what."""
+
+    text: str
+    node: Node
+    subject: Node | None
+    op: str
+    limits: tuple[Node, ...]
+    listed: bool
+    """Its limit is a list."""
+
+    def found(self, outcome: Scalar | None, reason: str, value: Scalar | None, limits: list[Scalar | None]) -> Clause:
+        limit = limits if self.listed else limits[0] if limits else None
+        return Clause(self.text, value, self.op, limit, outcome if isinstance(outcome, bool) else None, reason)
+
+
 class Explainer:
     """Makes traces of one program. Its parts are compiled when the first trace is asked for."""
 
@@ -62,26 +86,40 @@ class Explainer:
         self._variables = variables
         self._kinds = kinds
         leaves = _leaves(expression.ast) if kinds.result in ("bool", None) else []
-        self._clauses = [self._prepare(expression, leaf) for leaf in leaves]
+        self._prepared = [self._prepare(expression, leaf) for leaf in leaves]
+        self._slow: list[Callable[[Scope], Clause]] | None = None
+        parts = [part for one in self._prepared for part in (one.node, one.subject, *one.limits) if part is not None]
+        timed = any(one.subject is None for one in self._prepared)
+        self._quick: Quicks = never if timed else quick_of_all(parts, variables, kinds)
 
     def clauses(self, scope: Scope) -> list[Clause]:
-        return [clause(scope) for clause in self._clauses]
+        found = self._quick(scope.message, scope.now()) if type(scope) is RecordScope else None
+        if found is None:
+            if self._slow is None:
+                self._slow = [self._function_of(one) for one in self._prepared]
+            return [clause(scope) for clause in self._slow]
+        clauses, at = [], 0
+        for one in self._prepared:
+            end = at + 2 + len(one.limits)
+            clauses.append(one.found(found[at], "", found[at + 1], list(found[at + 2 : end])))
+            at = end
+        return clauses
 
-    def _prepare(self, expression: Expression, node: Node) -> Callable[[Scope], Clause]:
-        """Compile the parts of one clause, once."""
+    def _prepare(self, expression: Expression, node: Node) -> _Prepared:
         subject, op, limits = self._parts(node)
-        text = expression.part(node)
-        decide = self._function(node)
-        look = _time_of_day if subject is None else self._function(subject)
-        bounds = [self._function(limit) for limit in limits]
+        listed = len(limits) > 1 or isinstance(node, Membership)
+        return _Prepared(expression.part(node), node, subject, op, limits, listed)
+
+    def _function_of(self, one: _Prepared) -> Callable[[Scope], Clause]:
+        """Compile the parts of one clause, each for itself: one may be known where another is not."""
+        decide = self._function(one.node)
+        look = _time_of_day if one.subject is None else self._function(one.subject)
+        bounds = [self._function(limit) for limit in one.limits]
 
         def explain(scope: Scope) -> Clause:
             outcome, reason = _try(decide, scope)
             found = [_try(bound, scope)[0] for bound in bounds]
-            listed = len(found) > 1 or isinstance(node, Membership)
-            limit = found if listed else found[0] if found else None
-            decided = outcome if isinstance(outcome, bool) else None
-            return Clause(text, _try(look, scope)[0], op, limit, decided, reason)
+            return one.found(outcome, reason, _try(look, scope)[0], found)
 
         return explain
 

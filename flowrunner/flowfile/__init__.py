@@ -2,6 +2,7 @@
 
 from flowrunner.flowfile.cases import CASES_SUFFIX, Case, CasesFile, Environment, Expectation
 from flowrunner.flowfile.cases import Step as CaseStep
+from flowrunner.flowfile.dashboard import TILES, AnyTile
 from flowrunner.flowfile.document import Branch, Document, Items, Leaf, Step, Tree, find, mark_of, spell
 from flowrunner.flowfile.flow import FlowFile, MarketHead, is_name, zone_of
 from flowrunner.flowfile.loader import load
@@ -9,6 +10,8 @@ from flowrunner.flowfile.substitute import substitute
 
 __all__ = [
     "CASES_SUFFIX",
+    "TILES",
+    "AnyTile",
     "Branch",
     "Case",
     "CaseStep",

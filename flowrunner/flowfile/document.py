@@ -12,6 +12,10 @@ from typing import TypeAlias
 from flowrunner.errors import Mark, Problem, Severity
 
 _VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?!\w|:\w)", re.ASCII)  # not of ${secret:…}
+_QUOTED = re.compile(r"""(?<!\w)(['"])((?:\\.|(?!\1).)*)\1(?!\w)""", re.DOTALL)
+MOST_QUOTED = 60
+"""Characters of a key or a value that a problem quotes: a file that is none of ours (a link may lead to any) must not
+be told whole."""
 Step = str | int
 """A key of a mapping or a position in a sequence."""
 
@@ -85,6 +89,8 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
     """Values that came from ``${secret:…}``: masked in every output."""
+    values: int = 0
+    """How many values were read."""
     veiled: dict[Mark, tuple[str, ...]] = field(default_factory=dict)
     """Where values stand that hold a secret: what is said there must not quote it, not even in parts."""
 
@@ -99,7 +105,8 @@ class Document:
         severity: Severity = "error",
         quotes: bool = True,
     ) -> None:
-        """Add a problem. ``quotes``: the text may hold (parts of) the value that stands at ``mark``."""
+        """Add a problem. ``quotes``: the text may hold (parts of) the value that stands at ``mark``. Of each thing that
+        the message quotes, `MOST_QUOTED` characters are told."""
         if quotes and any(_quotes(f"{message} {hint}", secret) for secret in self.veiled.get(mark, ())):
             message, hint = "the value here is refused; what it is stays secret", ""
         self.problems.append(
@@ -109,7 +116,7 @@ class Document:
                 column=mark.column,
                 path=path,
                 code=code,
-                message=message,
+                message=_QUOTED.sub(lambda found: f"{found[1]}{_short(found[2])}{found[1]}", message),
                 hint=hint,
                 severity=severity,
             )
@@ -157,5 +164,9 @@ def spell(path: list[Step]) -> str:
     steps = path[1:] if path[:1] == ["nodes"] and len(path) > 1 else path
     text = ""
     for step in steps:
-        text += f"[{step}]" if isinstance(step, int) else (f".{step}" if text else step)
+        text += f"[{step}]" if isinstance(step, int) else ("." if text else "") + _short(step)
     return text
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST_QUOTED else f"{text[: MOST_QUOTED - 1]}…"

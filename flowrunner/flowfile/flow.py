@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from flowrunner.flowfile.cases import Case
+from flowrunner.flowfile.dashboard import DashboardHead
 from flowrunner.units import Duration
 
 FLOW_NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
@@ -54,6 +55,9 @@ class FlowFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(description="Names with a value, for expressions."),
     ] = msgspec.field(default_factory=dict)
     nodes: Annotated[dict[str, Any], Meta(min_length=1, description="Node id → node.")]
+    dashboard: Annotated[
+        DashboardHead | None, Meta(description="The page for people; without it one is made from what the flow emits.")
+    ] = None
     tests: Annotated[list[Case], Meta(description="What the flow must do; `flowrunner test` tries it.")] = (
         msgspec.field(default_factory=list)
     )

@@ -18,8 +18,6 @@ from flowrunner.flowfile.syntax import HARD_SPACE, HARD_SPACE_HINT, hard_space, 
 MAX_NODES = 200_000
 """A file that unfolds to more values than this (aliases of aliases) is refused."""
 MAX_DEPTH = 60
-SUSPICIOUS = 400
-"""Brackets in a file, or columns of a line, from which on its depth is measured before it is composed."""
 
 _INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z", re.ASCII)
@@ -35,9 +33,30 @@ _TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:se
 
 
 class _Loader(yaml.CSafeLoader):
-    """Composes without resolving: every untagged scalar stays text."""
+    """Composes without resolving: every untagged scalar stays text. Counts the nodes while it does: libyaml's composer
+    would recurse, and take memory, until the process dies."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012  (PyYAML's own class attribute)
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._count = self._depth = 0
+
+    def descend_resolver(self, parent: yaml.Node | None, index: yaml.Node | int | None) -> None:
+        """Called by the composer before each node but an alias; the resolver itself has no need of it here."""
+        self._count += 1
+        self._depth += 1
+        if self._depth > MAX_DEPTH + 1 or self._count > MAX_NODES:
+            near = index if isinstance(index, yaml.Node) else parent
+            raise _TooMuch(_mark(near.start_mark if near is not None else None), self._count <= MAX_NODES)
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
+
+
+class _TooMuch(Exception):
+    def __init__(self, mark: Mark, deep: bool) -> None:
+        self.mark, self.deep = mark, deep
 
 
 def scalar(text: str) -> str | int | float | bool | None:
@@ -65,11 +84,14 @@ def load(text: str, file: str, *, kind: str = "a flow file", begin: str = "'flow
     document = Document(file, text, Branch(Mark()))
     text = text.removeprefix("\ufeff")
     try:
-        too_deep = _too_deep(text)
-        if too_deep is not None:
-            document.report(too_deep, "syntax", "nested too deep", hint="is a bracket not closed?")
-            return document
         root = yaml.compose(text, _Loader)
+    except _TooMuch as error:
+        if error.deep:
+            document.report(error.mark, "syntax", "nested too deep", hint="is a bracket not closed?")
+        else:
+            message = f"the file has more than {MAX_NODES} values: it is read down to here"
+            document.report(error.mark, "syntax", message, hint="divide it into several flows")
+        return document
     except yaml.MarkedYAMLError as error:
         report_syntax(document, error)
         return document
@@ -86,27 +108,10 @@ def load(text: str, file: str, *, kind: str = "a flow file", begin: str = "'flow
         return document
     builder = _Builder(document)
     tree = builder.build(root, [])
+    document.values = builder.count
     if isinstance(tree, Branch) and not builder.shifted:
         document.root = tree
     return document
-
-
-def _too_deep(text: str) -> Mark | None:
-    """Where the file nests deeper than any flow does. libyaml's composer would recurse until the process dies.
-
-    Only asked of texts that could: a level takes a bracket, or a column of its line.
-    """
-    if text.count("[") + text.count("{") < SUSPICIOUS and max(map(len, text.splitlines()), default=0) < SUSPICIOUS:
-        return None
-    depth = 0
-    for event in yaml.parse(text, _Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                return _mark(event.start_mark)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-    return None
 
 
 class _Place(Protocol):

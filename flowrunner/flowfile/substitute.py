@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from pathlib import Path
 from flowrunner.errors import did_you_mean
 from flowrunner.flowfile.document import Branch, Document, Items, Leaf, Step, Tree, spell
 from flowrunner.flowfile.loader import scalar
+from flowrunner.reading import read_regular, text_of
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SECRET = re.compile(r"secret:([A-Za-z0-9._-]+)", re.ASCII)
@@ -30,10 +30,14 @@ MADE_UP = "made-up:"
 """In place of that folder: every secret is made up, for runs that must not know the real ones."""
 MAX_DEFAULTS = 10
 """Defaults may hold defaults, down to here."""
+PLACES = ("FILE", "PATH", "FOLDER", "DIR", "HOST", "PORT")
+"""Last words of names that say where something is: ``API_KEY_FILE``, ``KEYCLOAK_HOST``."""
 
 
 def looks_secret(name: str) -> bool:
     """Whether a variable's name says that its value must not be shown."""
+    if name.upper().rpartition("_")[2] in PLACES:
+        return False
     return any(word in name.upper() for word in ("PASSWORD", "SECRET", "TOKEN", "KEY", "CREDENTIAL"))
 
 
@@ -222,9 +226,9 @@ class _Substituter:
         if self.environment.get(SECRETS_FOLDER) == MADE_UP:
             return f"made-up-{name}"
         try:
-            return (folder / name).read_text(encoding="utf-8").removesuffix("\n")
+            return text_of(read_regular(folder / name)).removesuffix("\n")
         except (OSError, UnicodeDecodeError) as error:
-            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "not UTF-8 text"
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
             raise _Bad(
                 "secret", f"the secret {name!r} cannot be read: {reason}",
                 f"it is a file in the folder {folder}; {SECRETS_FOLDER} names another folder",

@@ -3,23 +3,59 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from flowrunner.errors import Problem
-from flowrunner.flowfile import Branch, Document, Items, Leaf, Tree, find, load, mark_of, substitute
+from flowrunner.flowfile import Branch, Document, Leaf, Tree, load, mark_of, substitute
 from flowrunner.graph.build import Head, Part, read_head, read_parts
-from flowrunner.graph.model import ERROR_PORT, FlowHead, Graph, GraphNode, Wire
+from flowrunner.graph.change import Change, change, known
+from flowrunner.graph.dashboard import Read, read_dashboard
+from flowrunner.graph.edit import after_edit
+from flowrunner.graph.model import (
+    ERROR_PORT,
+    PORTS_OF_ALL,
+    STATUS_PORT,
+    FlowHead,
+    Graph,
+    GraphNode,
+    Output,
+    PlacedTile,
+    Places,
+    Seen,
+    Wire,
+)
 from flowrunner.graph.names import Shapes
+from flowrunner.graph.shown import masked, shown
+from flowrunner.graph.text import masked_text
 from flowrunner.graph.wiring import UNREADABLE, Link, in_order, wire_up
-from flowrunner.logs import MASK, Secrets
+from flowrunner.logs import Secrets
 from flowrunner.node import RetryPolicy
 from flowrunner.registry import Registry
 from flowrunner.shape import ANYTHING
 
-__all__ = ["ERROR_PORT", "Checked", "FlowHead", "Graph", "GraphNode", "Wire", "check_flows"]
+__all__ = [
+    "ERROR_PORT",
+    "PORTS_OF_ALL",
+    "STATUS_PORT",
+    "Change",
+    "Checked",
+    "FlowHead",
+    "Graph",
+    "GraphNode",
+    "Output",
+    "PlacedTile",
+    "Wire",
+    "change",
+    "check_flows",
+    "known",
+]
+
+_ODD_LINES = re.compile("[\r\x85\u2028\u2029\ufeff]")
+SHORTEST_TOLD = 8
+"""Of a secret that only the name of a variable tells; what an option or ``${secret:…}`` tells may be shorter."""
 
 
 class Checked(msgspec.Struct):
@@ -30,12 +66,20 @@ class Checked(msgspec.Struct):
 
 
 def check_flows(
-    texts: Mapping[str, str], environment: Mapping[str, str], registry: Registry, *, simulated: bool = False
+    texts: Mapping[str, str],
+    environment: Mapping[str, str],
+    registry: Registry,
+    *,
+    simulated: bool = False,
+    before: Graph | None = None,
 ) -> Checked:
     """Check all files that one engine is to run, in one pass. ``texts``: file name (as shown) → text.
 
-    ``simulated``: the flows will meet a simulated world and nothing else.
+    ``simulated``: the flows will meet a simulated world and nothing else. ``before``: the graph that runs, of which
+    what is still the same is taken over; the outcome is the same without it, only later.
     """
+    if before is not None and not simulated and (edited := after_edit(texts, environment, registry, before)):
+        return Checked(edited.graph, edited.problems)
     documents = [load(text, file) for file, text in texts.items()]
     heads: list[Head] = []
     parts: dict[str, Part] = {}
@@ -59,15 +103,63 @@ def check_flows(
     for address in order:
         shapes.visit(address)
     _check_claims(parts[address] for address in order)
+    tiles = {head.name: read_dashboard(head, parts, flows, wiring, shapes) for head in heads}
     secrets = {value for document in documents for value in document.secrets}
     secrets |= {ref.text for part in parts.values() for ref in part.refs if ref.kind == "secret" and ref.text}
+    secrets |= {value for document in documents for value in _told_secrets(document.root)}
     mask = Secrets(secrets)
     problems = _problems(documents, mask)
     if any(one.severity == "error" for one in problems):
         return Checked(None, problems)
-    nodes = {address: _node(parts[address], shapes, wiring.links[address], mask) for address in order}
+    digests = {id(document): _digest(document) for document in documents}
+    nodes = {
+        address: _node(part := parts[address], shapes, wiring.links[address], mask, digests[id(part.document)])
+        for address in order
+    }
     _feed(nodes)
-    return Checked(Graph({head.name: _head(head, mask) for head in heads}, nodes, wiring.disabled, secrets), problems)
+    told = {head.name: _head(head, tiles[head.name], parts.values(), mask) for head in heads}
+    kinds = tuple({part.kind for part in parts.values() if part.kind is not None})
+    places = {one.file: found for one in documents if (found := _places(one)) is not None}
+    seen = Seen(dict(texts), dict(environment), kinds, places, problems)
+    return Checked(Graph(told, nodes, wiring.disabled, secrets, seen), problems)
+
+
+def _places(document: Document) -> Places | None:
+    """None where the nodes do not stand one below the other, or lines are not what they seem to be."""
+    text, root = document.text, document.root
+    nodes = root.items.get("nodes")
+    if not isinstance(nodes, Branch) or _ODD_LINES.search(text):
+        return None
+    marks = [nodes.keys[name] for name in nodes.items]
+    lines, columns = [mark.line for mark in marks], {mark.column for mark in marks}
+    written = text.split("\n")
+    head = root.keys["nodes"]
+    begin = [one.split("#")[0].strip() for one in written[head.line - 1 : lines[0] - 1]]
+    if "".join(begin) != "nodes:" or head.column != 1 or len(columns) != 1 or lines != sorted(set(lines)):
+        return None
+    (column,) = columns
+    if column < 2 or any(written[line - 1][: column - 1].strip(" ") for line in lines):
+        return None
+    end = min((mark.line for mark in root.keys.values() if mark.line > lines[-1]), default=len(written) + 1)
+    return Places(list(nodes.items), lines, column, end, document.values)
+
+
+def _told_secrets(root: Branch) -> set[str]:
+    """What variables say is secret, wherever in a text it stands: a server may repeat all that it was sent. Not what
+    is in the key of messages, which everybody sees, and no short words, which would be found in other texts."""
+    nodes = root.items.get("nodes")
+    named = nodes.items.values() if isinstance(nodes, Branch) else ()
+    keys = [one.items.get("key") for one in named if isinstance(one, Branch)]
+    seen = {value for leaf in keys if isinstance(leaf, Leaf) for value in leaf.secrets}
+    return {value for value in _secrets_in(root) if len(value) >= SHORTEST_TOLD} - seen
+
+
+def _secrets_in(tree: Tree) -> Iterator[str]:
+    if isinstance(tree, Leaf):
+        yield from tree.secrets if isinstance(tree.value, str) else ()
+        return
+    for below in tree.items.values() if isinstance(tree, Branch) else tree.items:
+        yield from _secrets_in(below)
 
 
 def _problems(documents: list[Document], secrets: Secrets) -> list[Problem]:
@@ -84,6 +176,8 @@ def _feed(nodes: dict[str, GraphNode]) -> None:
     """Readers come after what they read, so going backwards sees every reader first."""
     for reader in reversed(nodes.values()):
         for wire in reader.wires:
+            if wire.listens:  # what is told of a message is not the message
+                continue
             source = nodes[wire.source]
             source.feeds = source.feeds | reader.feeds | {reader.kind.name}
 
@@ -117,44 +211,27 @@ def _check_claims(parts: Iterable[Part]) -> None:
                 )  # fmt: skip
 
 
-def _head(head: Head, secrets: Secrets) -> FlowHead:
-    shown = _masked(head.vars, head.document.root.items.get("vars"), secrets)
-    return FlowHead(head.name, head.document.file, head.title, head.timezone, shown, _digest(head.document))
+def _head(head: Head, tiles: list[Read] | None, parts: Iterable[Part], secrets: Secrets) -> FlowHead:
+    items = head.document.root.items
+    own = [ref.mark for part in parts if part.document is head.document for ref in part.refs if ref.kind == "secret"]
+    return FlowHead(
+        name=head.name,
+        file=head.document.file,
+        title=masked(head.title, items.get("title"), secrets),
+        timezone=head.timezone,
+        vars=masked(head.vars, items.get("vars"), secrets),
+        digest=_digest(head.document),
+        market=head.market,
+        text=masked_text(head.document.text, own, secrets),
+        dashboard=None if tiles is None else tuple(one.placed(masked(one.data, one.tree, secrets)) for one in tiles),
+    )
 
 
 def _digest(document: Document) -> str:
     return hashlib.sha256(document.text.encode()).hexdigest()[:16]
 
 
-def _shown(part: Part, secrets: Secrets) -> dict[str, Any]:
-    """The node's data without its secrets: whole where an option is one, and wherever one stands in a text."""
-    data: dict[str, Any] = _masked(part.data, find(part.document.root, part.path), secrets)
-    for ref in part.refs:
-        if ref.kind == "secret" and ref.text:
-            at: Any = data
-            for step in ref.path[2:-1]:
-                at = at[step]
-            at[ref.path[-1]] = MASK
-    return data
-
-
-def _masked(value: Any, tree: Tree | None, secrets: Secrets) -> Any:
-    """``value`` as it may be shown; ``tree`` knows which leaves hold secrets, however short these are."""
-    if isinstance(value, dict):
-        below = tree.items if isinstance(tree, Branch) else {}
-        return {secrets.mask(key): _masked(one, below.get(key), secrets) for key, one in value.items()}
-    if isinstance(value, list):
-        items = tree.items if isinstance(tree, Items) else [None] * len(value)
-        return [_masked(one, item, secrets) for one, item in zip(value, items, strict=True)]
-    if isinstance(tree, Leaf) and tree.secrets:
-        if not isinstance(value, str) or value in tree.secrets:
-            return MASK
-        for one in sorted(tree.secrets, key=len, reverse=True):
-            value = value.replace(one, MASK)
-    return secrets.mask(value) if isinstance(value, str) else value
-
-
-def _node(part: Part, shapes: Shapes, links: list[Link], secrets: Secrets) -> GraphNode:
+def _node(part: Part, shapes: Shapes, links: list[Link], secrets: Secrets, flow_digest: str) -> GraphNode:
     assert part.kind is not None and part.node is not None and part.envelope is not None  # noqa: S101, PT018
     envelope = part.envelope
     return GraphNode(
@@ -166,14 +243,14 @@ def _node(part: Part, shapes: Shapes, links: list[Link], secrets: Secrets) -> Gr
         key=envelope.key,
         queue=envelope.queue or part.node.default_queue,
         retry=envelope.retry or RetryPolicy(),
-        shown=_shown(part, secrets),
+        shown=shown(part, secrets),
         digest=part.digest,
         file=part.document.file,
         line=part.mark.line,
         zone=part.zone,
         vars=part.vars,
         market=part.market,
-        flow_digest=_digest(part.document),
+        flow_digest=flow_digest,
         variables=part.variables,
         wires=[link.wire for link in links],
         incoming=shapes.incoming[part.address],

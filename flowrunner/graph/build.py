@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
-from flowrunner.errors import Mark, did_you_mean
+from flowrunner.errors import Mark, described, did_you_mean
 from flowrunner.flowfile import (
     Branch,
     Document,
@@ -29,7 +30,7 @@ from flowrunner.flowfile.document import Step
 from flowrunner.flowfile.syntax import MISSING_SPACE, missing_space
 from flowrunner.market import Market
 from flowrunner.message import JSON
-from flowrunner.node import Node, RetryPolicy
+from flowrunner.node import Node, Queue, RetryPolicy
 from flowrunner.registry import BrokenType, Envelope, NodeType, Registry
 from flowrunner.schema import Form, Ref, bind, decode, schema_of
 from flowrunner.units import Duration
@@ -37,7 +38,7 @@ from flowrunner.units import Duration
 T = TypeVar("T")
 HEAD = Form(schema_of(FlowFile))
 ENVELOPE = frozenset(one.encode_name for one in msgspec.structs.fields(Envelope))
-NOT_ITS_OWN = ("type", "from", "enabled", "note")
+NOT_ITS_OWN = ("type", "from", "enabled", "note", "queue")
 """Of a node's data what may change while the node stays the same."""
 
 DAY = Duration.parse("1d")
@@ -77,9 +78,10 @@ class Part:
     open: bool = False
     """Something of its inputs or vars is broken: names that are not known cannot be called wrong."""
 
-    @property
-    def address(self) -> str:
-        return f"{self.flow}/{self.id}"
+    address: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.address = f"{self.flow}/{self.id}"
 
     @property
     def variables(self) -> dict[str, str]:
@@ -92,7 +94,9 @@ class Part:
     def digest(self) -> str:
         assert self.kind is not None  # noqa: S101  (only parts that became nodes are asked)
         own = {name: value for name, value in self.data.items() if name not in NOT_ITS_OWN}
-        known = [self.kind.name, self.kind.code_hash, own, self.vars, self.zone.key, self.market]
+        text = msgspec.json.encode(own).decode()
+        used = {name: value for name, value in self.vars.items() if re.search(rf"\b{re.escape(name)}\b", text)}
+        known = [self.kind.name, self.kind.code_hash, own, used, self.zone.key, self.market]
         return hashlib.sha256(msgspec.json.encode(known, order="sorted")).hexdigest()[:16]
 
     def report(self, mark: Mark, code: str, message: str, path: list[Step], hint: str = "", **more: Any) -> None:
@@ -104,7 +108,7 @@ class Part:
         try:
             return call()
         except Exception as error:
-            message = f"{self.kind.file}: {question} failed: {type(error).__name__}: {error}"
+            message = f"{self.kind.file}: {question} failed: {described(error)}"
             self.report(self.mark, "broken-type", message, self.path, "this is a mistake in the node type")
             return None
 
@@ -240,6 +244,7 @@ def _bind(part: Part, kind: NodeType) -> None:
     if node is None:
         return
     node.simulated = part.simulated
+    _check_queue(part, node, part.envelope.queue)
     if part.market is None and "market" not in document.root.items and node.needs_market:
         hint = "write at the top: market: {name: epex_at, slot: 15min, gate_closure: 5min}"
         part.report(part.mark, "missing-option", f"{kind.name} needs to know the market of this flow", path, hint)
@@ -269,6 +274,23 @@ def _check_retry(part: Part, retry: RetryPolicy | None) -> None:
         hint = "" if len(part.data["retry"]) > 1 else "write both: retry: {first: …, max: …}"
     if message:
         path = [*part.path, "retry", option]
+        part.report(mark_of(part.document.root, path), "contradiction", message, path, hint)
+
+
+def _check_queue(part: Part, node: Node, queue: Queue | None) -> None:
+    option, message, hint = "", "", ""
+    if queue is not None and queue.durable and node.side_effect == "at_most_once":
+        option = "durable"
+        message = f"a queue of {part.kind.name if part.kind else node.id} cannot be durable: it acts at most once"
+        hint = "orders are in the journal, which is durable; leave 'durable' out"
+    elif queue is not None and queue.max_age is not None and not queue.durable:
+        option, message, hint = "max_age", "max_age belongs to durable queues", "add durable: true"
+    elif queue is not None and queue.when_full == "block" and node.listens:
+        option = "when_full" if "when_full" in part.data["queue"] else ""
+        message = f"{node.type} only listens: it lets nobody wait"
+        hint = "write when_full: drop_oldest"
+    if message:
+        path = [*part.path, "queue", *([option] if option else [])]
         part.report(mark_of(part.document.root, path), "contradiction", message, path, hint)
 
 

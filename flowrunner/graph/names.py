@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import partial
 
 import msgspec
@@ -11,7 +12,7 @@ from flowrunner.errors import did_you_mean
 from flowrunner.expression import ExpressionError, Kind, Names, check, parse
 from flowrunner.flowfile import mark_of
 from flowrunner.graph.build import Part
-from flowrunner.graph.model import ERROR_PORT, ERROR_SHAPE
+from flowrunner.graph.model import PORTS_OF_ALL
 from flowrunner.graph.wiring import Link, Parts, Wiring
 from flowrunner.schema import Ref
 from flowrunner.shape import ANYTHING, EITHER, Shape, union
@@ -42,13 +43,16 @@ class Shapes:
         incoming = self.incoming[address] = union(shape for _, shape in shapes)
         if part.kind is not None and part.kind.cls.joins:
             _check_units(part, shapes, incoming)
-        if part.node is None or part.open or any(one.wire.source in self.guessed for one in self.wiring.links[address]):
+        if (
+            part.node is None
+            or part.open
+            or any(one.wire.source in self.guessed and not one.wire.listens for one in self.wiring.links[address])
+        ):
             self.guessed.add(address)
         if part.open:
             incoming = msgspec.structs.replace(incoming, open=True)
         gone = self._missing_sources(part) if part.refs else ""
-        for ref in part.refs:
-            _check_ref(part, ref, incoming, gone)
+        check_refs(part, incoming, gone)
         for link in self.wiring.named.get(address, ()):
             self._check_named(part, link, shapes)
         if part.node is not None:
@@ -57,20 +61,15 @@ class Shapes:
             self.outgoing[address] = None
             return
         outgoing = self.outgoing[address] = part.ask("emits()", lambda: self._emitted(part, incoming))
-        for ref in part.refs:
-            if ref.kind == "key":
-                leaving = union((outgoing or {}).values())
-                _check_template(part, ref, leaving, "leaves here")
+        key_refs(part, outgoing)
 
     def _emitted(self, part: Part, incoming: Shape) -> dict[str, Shape]:
-        assert part.node is not None  # noqa: S101  (asked above)
         try:
-            emitted = part.node.emits(incoming)
+            return emitted(part, incoming)
         except ValueError as error:  # what the node cannot do with what comes in
             part.report(part.mark, "contradiction", str(error), part.path)
             self.guessed.add(part.address)
-            emitted = ANYTHING
-        return dict.fromkeys(part.node.ports, emitted) if isinstance(emitted, Shape) else dict(emitted)
+            return dict.fromkeys(part.node.ports if part.node is not None else (), ANYTHING)
 
     def _check_named(self, part: Part, named: Link, shapes: list[tuple[Link, Shape]]) -> None:
         """What a node says about another one's values holds only where these values really come in, on every way."""
@@ -87,7 +86,7 @@ class Shapes:
         else:
             wanted = list((self.outgoing.get(named.wire.source) or {"out": ANYTHING}).get("out", ANYTHING).fields)
         for link, shape in shapes:
-            if link.wire.port == ERROR_PORT or link.wire.source in self.guessed:
+            if link.wire.port in PORTS_OF_ALL or link.wire.source in self.guessed:
                 continue
             if not any(name in shape.fields for name in wanted):
                 what = f"the verdict of {source.id!r}"
@@ -111,13 +110,13 @@ class Shapes:
 
     def _along(self, part: Part, link: Link) -> Shape | None:
         ports = self.outgoing.get(link.wire.source)
-        if link.wire.port == ERROR_PORT:
-            return ERROR_SHAPE
+        if link.wire.port in PORTS_OF_ALL:
+            return PORTS_OF_ALL[link.wire.port]
         if ports is None:
             return ANYTHING
         if link.wire.port not in ports:
             source = self.parts[link.wire.source]
-            known = [*ports, ERROR_PORT]
+            known = [*ports, *PORTS_OF_ALL]
             if link.wire.port == "out":
                 message = f"{source.id!r} ({source.kind.name if source.kind else '?'}) has no output"
             else:
@@ -132,6 +131,26 @@ class Shapes:
         names = [one.text for one in part.inputs]
         gone = [name for name in names if f"{part.flow}/{name.partition('.')[0]}" in self.wiring.disabled]
         return f"{', '.join(map(repr, gone))} would feed it, but does not run" if gone else ""
+
+
+def check_refs(part: Part, incoming: Shape, gone: str = "") -> None:
+    """Every name in a node's options against what comes in. ``gone``: why a field may be missing."""
+    for ref in part.refs:
+        _check_ref(part, ref, incoming, gone)
+
+
+def key_refs(part: Part, outgoing: Mapping[str, Shape] | None) -> None:
+    """The names in its key against what leaves it."""
+    for ref in part.refs:
+        if ref.kind == "key":
+            _check_template(part, ref, union((outgoing or {}).values()), "leaves here")
+
+
+def emitted(part: Part, incoming: Shape) -> dict[str, Shape]:
+    """Port → what leaves by it. ValueError: the node cannot work with what comes in."""
+    assert part.node is not None  # noqa: S101  (only parts that became nodes are asked)
+    told = part.node.emits(incoming)
+    return dict.fromkeys(part.node.ports, told) if isinstance(told, Shape) else dict(told)
 
 
 def _check_units(part: Part, shapes: list[tuple[Link, Shape]], incoming: Shape) -> None:

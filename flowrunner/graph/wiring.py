@@ -8,6 +8,7 @@ from flowrunner.errors import Mark, did_you_mean
 from flowrunner.flowfile import Step
 from flowrunner.graph.build import Part
 from flowrunner.graph.model import Wire
+from flowrunner.schema import Ref
 
 Parts = dict[str, Part]
 Flows = dict[str, list[str]]
@@ -44,7 +45,7 @@ def wire_up(parts: Parts, flows: Flows) -> Wiring:
         links = wiring.links[address] = []
         seen: dict[Wire, Mark] = {}
         for text, mark, path in part.inputs:
-            link = _resolve(part, text, mark, path, True, parts, flows)
+            link = resolve(part, text, mark, path, True, parts, flows)
             if link is None:
                 part.open = True
             elif link.wire in seen:
@@ -56,25 +57,34 @@ def wire_up(parts: Parts, flows: Flows) -> Wiring:
                 links.append(link)
         for ref in part.refs:
             if ref.kind == "wire":
-                link = _resolve(part, ref.text, ref.mark, ref.path, False, parts, flows)
+                link = resolve(part, ref.text, ref.mark, ref.path, False, parts, flows)
                 if link is None:
                     part.open = True
                 else:
                     links.append(link)
+            elif ref.kind == "watched":
+                link = _watch(part, ref, parts, flows)
+                if link is not None and link.wire in seen:
+                    part.report(ref.mark, "duplicate-input", f"{ref.text!r} is named twice", ref.path, "once is enough")
+                elif link is not None:
+                    seen[link.wire] = ref.mark
+                    links.append(link)
             elif ref.kind in ("verdict", "origin"):
-                link = _resolve(part, ref.text, ref.mark, ref.path, False, parts, flows)
+                link = resolve(part, ref.text, ref.mark, ref.path, False, parts, flows)
                 if link is None:
                     part.open = True
                 else:
                     wiring.named.setdefault(address, []).append(link)
         _check_arity(part)
+    _listen(parts, flows, wiring)
     _disable(parts, wiring)
     return wiring
 
 
-def _resolve(
+def resolve(
     part: Part, text: str, mark: Mark, path: list[Step], optional: bool, parts: Parts, flows: Flows
 ) -> Link | None:
+    """The wire from the node that ``text`` names; None where there is none, which is said."""
     flow, slash, rest = text.rpartition("/")
     flow = flow if slash else part.flow
     name, _, port = rest.partition(".")
@@ -102,6 +112,47 @@ def _resolve(
     return Link(
         Wire(source.address, port or "out", part.address, text if port else f"{text}.out"), mark, path, optional
     )
+
+
+def _watch(part: Part, ref: Ref, parts: Parts, flows: Flows) -> Link | None:
+    """The wire from a node that a listener names."""
+    name, dot, _ = ref.text.partition(".")
+    if dot:
+        part.report(ref.mark, "watched", f"{ref.text!r} is a port; named here are nodes", ref.path, f"write {name}")
+        return None
+    link = resolve(part, name, ref.mark, ref.path, True, parts, flows)
+    return None if link is None else Link(_listening(part, link.wire.source, name), ref.mark, ref.path, True)
+
+
+def _listening(part: Part, source: str, name: str) -> Wire:
+    port = _listens(part)
+    return Wire(source, port, part.address, f"{name}.{port}", listens=True)
+
+
+def _listens(part: Part) -> str:
+    """The port of others that it listens to; "" where it reads like any node."""
+    return part.kind.cls.listens if part.kind is not None else ""
+
+
+def _listen(parts: Parts, flows: Flows, wiring: Wiring) -> None:
+    """A listener that names nobody hears all nodes of its flow, but those behind itself or another listener: so what
+    is done about errors is not listened to, and nothing runs in a circle."""
+    listeners = [part for part in parts.values() if _listens(part) and part.enabled]
+    readers: dict[str, list[str]] = {}
+    for address, links in wiring.links.items():
+        for link in links:
+            readers.setdefault(link.wire.source, []).append(address)
+    behind = {part.address for part in listeners}
+    waiting = [*behind]
+    while waiting:
+        new = [one for one in readers.get(waiting.pop(), ()) if one not in behind]
+        behind.update(new)
+        waiting += new
+    for part in listeners:
+        if "nodes" not in part.data:
+            sources = [parts[f"{part.flow}/{id}"] for id in flows[part.flow] if f"{part.flow}/{id}" not in behind]  # noqa: A001
+            links = [Link(_listening(part, one.address, one.id), part.mark, part.path, True) for one in sources]
+            wiring.links[part.address] += links
 
 
 def _check_arity(part: Part) -> None:

@@ -19,7 +19,7 @@ from flowrunner.errors import FlowrunnerError, NotConnected
 from flowrunner.http import parse_json
 from flowrunner.httpclient.address import HEADER_NAME, header_fault, is_loopback, origin, parsed, place, quoted, shown
 from flowrunner.httpclient.progress import NoAnswer, Progress
-from flowrunner.httpclient.stream import frames
+from flowrunner.httpclient.stream import PING_S, frames
 
 if TYPE_CHECKING:
     import httpx2
@@ -50,16 +50,20 @@ class HttpClient:
 
     ``timeout_s``: real seconds for a request from beginning to end, however slowly an answer drips. ``max_body``:
     bytes of an answer, after decompression. ``ca_file``: PEM file of the only authority that is trusted, in place of
-    the system's. Redirects are answers and not followed, cookies are not kept. The environment's proxies are used,
-    never for loopback. Texts of errors name host and path only: queries, headers and passwords stay out of them.
+    the system's. ``ping_s``: between two pings of a stream. Redirects are answers and not followed, cookies are not
+    kept. The environment's proxies are used, never for loopback. Texts of errors name host and path only: queries,
+    headers and passwords stay out of them.
     """
 
-    def __init__(self, base: str, *, timeout_s: float, max_body: int = MAX_BODY, ca_file: str = "") -> None:
+    def __init__(
+        self, base: str, *, timeout_s: float, max_body: int = MAX_BODY, ca_file: str = "", ping_s: float = PING_S
+    ) -> None:
         """ValueError with a sentence when ``base`` is no address of a web server."""
         self._base = parsed(base)
         self._timeout_s = timeout_s
         self._max_body = max_body
         self._ca_file = ca_file
+        self._ping_s = ping_s
         self._client: httpx2.AsyncClient | None = None
         self._tls: ssl.SSLContext | None = None
         self._streams: set[ClientConnection] = set()
@@ -94,7 +98,8 @@ class HttpClient:
         the first byte of the request: why it must not be sent any more, or "". Making a connection takes its time.
 
         NotConnected: not one byte of the request was sent; its text is that of ``still``, if that said one. NoAnswer:
-        it may have arrived. ValueError: this cannot be asked for (another server, a header that HTTP cannot carry).
+        it may have arrived; its ``status`` tells how the answer began, if it did. ValueError: this cannot be asked for
+        (another server, a header that HTTP cannot carry).
         """
         import httpx2  # late: it is dear, and most flows ask nobody
 
@@ -105,6 +110,19 @@ class HttpClient:
         request = httpx2.Request(method, url, headers=checked(method, headers or {}), content=content)
         limit = self._timeout_s if timeout_s is None else timeout_s
         progress = Progress(url.host, still)
+        try:
+            return await self._in_time(request, where, progress, fresh, limit)
+        except NoAnswer as error:
+            error.status = progress.status
+            raise
+        finally:
+            await progress.let_go()
+
+    async def _in_time(
+        self, request: httpx2.Request, where: str, progress: Progress, fresh: bool, limit: float
+    ) -> Answer:
+        import httpx2
+
         try:
             async with asyncio.timeout(limit):
                 return await self._ask(request, where, progress, fresh)
@@ -122,8 +140,6 @@ class HttpClient:
             if progress.sent:  # whatever it was, the request may have arrived
                 raise NoAnswer(f"{where}: {type(error).__name__} while waiting for the answer") from error
             raise
-        finally:
-            await progress.let_go()
 
     async def listen(
         self,
@@ -146,7 +162,8 @@ class HttpClient:
         if self._closed:
             raise NotConnected(f"{where}: this client is closed")
         limit = self._timeout_s if timeout_s is None else timeout_s
-        async with aclosing(frames(url, where, self._context(where), limit, self._streams)) as messages:
+        opened = frames(url, where, self._context(where), limit, self._streams, self._ping_s)
+        async with aclosing(opened) as messages:
             async for message in messages:
                 yield message
 

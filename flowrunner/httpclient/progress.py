@@ -11,7 +11,12 @@ from flowrunner.errors import FlowrunnerError, NotConnected
 
 
 class NoAnswer(FlowrunnerError):
-    """The request may have arrived, and no clear answer came: whether it was carried out is not known."""
+    """The request may have arrived, and no clear answer came: whether it was carried out is not known.
+
+    ``status``: what the answer began with, where at least that came.
+    """
+
+    status: int | None = None
 
 
 class Progress:
@@ -21,6 +26,8 @@ class Progress:
     def __init__(self, host: str, still: Callable[[], str] | None = None) -> None:
         self.sent = False
         self.answering = False
+        self.status: int | None = None
+        """Of the answer, as soon as its head is there."""
         self.via = ""
         self._reused = True
         self._host = host
@@ -47,6 +54,7 @@ class Progress:
             self.sent = True
         elif step == "receive_response_headers.complete" and self.sent:
             self.answering = True
+            self.status = info["return_value"][1]
 
     async def let_go(self) -> None:
         """Close a connection on which the request never left: the library forgets one that is cut in its handshake."""

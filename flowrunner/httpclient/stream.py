@@ -28,14 +28,19 @@ _SCHEMES = {"http": "ws", "https": "wss"}
 
 
 async def frames(
-    url: httpx2.URL, where: str, tls: ssl.SSLContext, timeout_s: float, held: set[ClientConnection]
+    url: httpx2.URL,
+    where: str,
+    tls: ssl.SSLContext,
+    timeout_s: float,
+    held: set[ClientConnection],
+    ping_s: float = PING_S,
 ) -> AsyncGenerator[str, None]:
     """Connect to an http or https address as ws or wss, and give what comes. ``held`` holds the connection meanwhile.
 
     NotConnected when there is no connection within ``timeout_s`` and when it ends. Its text names ``where`` and
     never the query: there are keys in it. What the library says of an error quotes addresses, so it is not passed on.
     """
-    connection = await _connected(url, where, tls, timeout_s)
+    connection = await _connected(url, where, tls, timeout_s, ping_s)
     held.add(connection)
     try:
         while True:
@@ -45,7 +50,9 @@ async def frames(
         await connection.close()
 
 
-async def _connected(url: httpx2.URL, where: str, tls: ssl.SSLContext, timeout_s: float) -> ClientConnection:
+async def _connected(
+    url: httpx2.URL, where: str, tls: ssl.SSLContext, timeout_s: float, ping_s: float
+) -> ClientConnection:
     from websockets.asyncio.client import connect  # late: most flows hear nobody
     from websockets.exceptions import InvalidProxy, InvalidStatus, ProxyError, WebSocketException
 
@@ -65,8 +72,8 @@ async def _connected(url: httpx2.URL, where: str, tls: ssl.SSLContext, timeout_s
             compression=None,
             user_agent_header=f"flowrunner/{__version__}",
             open_timeout=timeout_s,
-            ping_interval=PING_S,
-            ping_timeout=PING_S,
+            ping_interval=ping_s,
+            ping_timeout=ping_s,
             close_timeout=FAREWELL_S,
             max_size=MAX_FRAME,
             max_queue=WAITING,

@@ -11,6 +11,8 @@ from flowrunner.errors import NotConnected
 from flowrunner.modbus.line import CLOSED, Line, ModbusException
 from flowrunner.modbus.plan import Request
 
+MOST_TRANSACTIONS = 65_000
+"""Then pymodbus begins at 1."""
 MUTE_SHARE, REFUSED_SHARE = 100, 10
 """Of its timeouts, how many a mute unit waits before it is asked on the shared connection again."""
 
@@ -20,7 +22,8 @@ class Device:
 
     Nothing is tried twice and nothing is waited for in between: that is the caller's policy. Requests take turns on
     one connection in the order of their coming. After a timeout, a cancellation or an answer that is none the
-    connection is dropped: a late answer then has no way to be taken for the next one.
+    connection is dropped, and the next one counts transactions on from there: a late answer then has no way to be taken
+    for the next one, not even behind a gateway that brings it by the new connection.
 
     A unit that did not answer in time is mute: until it answers it is asked on a connection of its own, so the others
     feel its first timeout only. Because some gateways never serve a second connection, a mute unit is also asked
@@ -33,6 +36,7 @@ class Device:
         self._shared = _Way()
         self._mute: dict[int, _Way] = {}
         self._own_tried = Counter[int]()
+        self._asked: Line | None = None
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -110,8 +114,14 @@ class Device:
             else:
                 self._own_tried[unit_id] += 1
             way.abort("given up")
-            way.line = Line(self.host, self.port)
+            way.line = Line(self.host, self.port, self._number())
+        self._asked = way.line
         return way.line
+
+    def _number(self) -> int:
+        """The transaction after which a new line counts on. An object that takes the place of this one begins further
+        on, too, for nobody asks more than a thousand times a second."""
+        return self._asked.number if self._asked is not None else int(_now() * 1000) % MOST_TRANSACTIONS
 
     def _answered(self, way: _Way, unit_id: int) -> None:
         """A unit that was mute is on the shared line from now on. Its own becomes that line where there is none."""

@@ -46,8 +46,11 @@ class Line:
     event loop, and lets a reader wait out its timeout after the connection has gone.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, number: int = 0) -> None:
+        """``number``: the transaction after which it counts on."""
         self.lost = ""
+        self.number = number
+        """Of the newest transaction."""
         self._host, self._port = host, port
         self._question = b""
         self._clock: asyncio.Timeout | None = None
@@ -104,6 +107,7 @@ class Line:
         """Sees every packet. Of what comes in, only what is, or may become, the answer is passed on."""
         if sending:
             self._question = data
+            self.number = int.from_bytes(data[:2])
             return data
         fault = answer_fault(self._question, data)
         if not fault:
@@ -112,7 +116,9 @@ class Line:
         return b""
 
     def on_connection(self, is_up: bool) -> None:
-        if not is_up:
+        if is_up:
+            self._client.ctx.next_tid = self.number  # else pymodbus begins at 1 with every connection
+        else:
             self._lose(CLOSED)
 
     def _lose(self, why: str) -> None:

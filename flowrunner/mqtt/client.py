@@ -13,7 +13,8 @@ from flowrunner.message import JSON
 
 from .limits import HungUp as HungUp
 from .limits import Suspicion as Suspicion
-from .link import Arrival, Link
+from .link import Link
+from .outbox import Sent
 from .packet import Packet as Packet
 from .settings import Announcement as Announcement
 from .settings import Settings as Settings
@@ -55,11 +56,12 @@ class Client:
         self._listeners: list[Listener] = []
         self._told: tuple[bool, str] = (False, "")
         self._paused_by: set[Hashable] = set()
-        self._waiting: deque[Arrival] = deque()
+        self._waiting: deque[Packet] = deque()
         self._claim_until = 0.0
         self._recorded: set[int] = set()
         self._received = 0
         self._sync_due = False
+        self._ended: list[str] = []  # filters by which nothing more comes, once what waits is handed on
 
     # ---- the connection ------------------------------------------------------------------------------------
 
@@ -113,8 +115,10 @@ class Client:
 
     def _down(self, reason: str) -> None:
         self._link = None
+        self._ended.clear()
+        self._table.all_ended()
         if self.settings.persistent:  # the broker brings these again
-            self._waiting = deque(arrival for arrival in self._waiting if arrival.packet.qos == 0)
+            self._waiting = deque(packet for packet in self._waiting if packet.qos == 0)
         self.last_error = "" if reason == "closed" else reason
         self._tell(False, reason)
 
@@ -149,13 +153,52 @@ class Client:
         such message. ValueError for a bad topic, and for ``expiry_s`` (seconds) or ``properties`` (``content_type``,
         ``user``) without MQTT 5.
         """
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: Exception | None) -> None:
+            if not ended.done():  # else nobody waits any more
+                ended.set_result(None) if error is None else ended.set_exception(error)
+
         check_topic(topic)
-        wanted = dict(properties or {}) | ({} if expiry_s is None else {"expiry_s": expiry_s})
-        if wanted and self.settings.protocol != "5":
-            raise ValueError(f'{", ".join(wanted)} cannot be sent with MQTT 3.1.1; set protocol: "5"')
+        self._check(expiry_s, properties)
+        await self.room(qos)
+        self.send(topic, payload, qos, retain, done, expiry_s=expiry_s, properties=properties)
+        await ended
+
+    async def room(self, qos: int) -> None:
+        """Return when `send` takes one more message, in this very step; at once where it does already. NotConnected."""
+        link = self._link
+        if link is None:
+            raise NotConnected(self.last_error or f"{self.settings.address}: not connected")
+        if not link.has_room(qos):
+            await link.room(qos)
+
+    def send(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        done: Sent,
+        *,
+        expiry_s: int | None = None,
+        properties: Mapping[str, JSON] | None = None,
+    ) -> None:
+        """As `publish`, but it waits for nothing: the end is told to ``done``, in the order of sending where the broker
+        answers in order. What can be said at once is raised here, and then ``done`` is never called. There must be
+        `room`."""
+        wanted = self._check(expiry_s, properties)
         if self._link is None:
             raise NotConnected(self.last_error or f"{self.settings.address}: not connected")
-        await self._link.publish(topic, payload, qos, retain, wanted)
+        self._link.publish(topic, payload, qos, retain, wanted, done)
+
+    def _check(self, expiry_s: int | None, properties: Mapping[str, JSON] | None) -> Mapping[str, JSON]:
+        if expiry_s is None and not properties:
+            return {}
+        wanted = dict(properties or {}) | ({} if expiry_s is None else {"expiry_s": expiry_s})
+        if self.settings.protocol != "5":
+            raise ValueError(f'{", ".join(wanted)} cannot be sent with MQTT 3.1.1; set protocol: "5"')
+        return wanted
 
     # ---- in --------------------------------------------------------------------------------------------------
 
@@ -182,8 +225,10 @@ class Client:
         if self._link is not None:
             self._link.pause(bool(self._paused_by))
 
-    def _leave(self, subscription: Subscription) -> None:
-        self._table.leave(subscription)
+    def _leave(self, subscription: Subscription, ended: Callable[[], None] | None) -> None:
+        self._table.leave(subscription, ended)
+        if self._link is None:
+            self._table.all_ended()
         self._sync_soon()
 
     def _sync_soon(self) -> None:
@@ -194,7 +239,7 @@ class Client:
 
     def _sync(self) -> None:
         self._sync_due = False
-        if self._link is None or not self._link.alive:
+        if self._link is None or not self._link.alive or self._all_left:
             return
         asks, surplus = self._table.changes(self._link.idents)
         for ask in asks:
@@ -205,34 +250,48 @@ class Client:
         for error in {subscription.error for subscription in self._table if subscription.error}:
             self._tell(True, error)
 
+    @property
+    def _all_left(self) -> bool:
+        """The end of a run: what comes from now on is for the next one, and the broker keeps it. Who leaves to be
+        ended has no next one: the broker has to hear of it."""
+        return self.settings.persistent and not self._table
+
     def _drain(self) -> None:
         waiting, self._waiting = self._waiting, deque()
-        for arrival in waiting:
-            self._take(arrival)
+        for packet in waiting:
+            self._take(packet)
+        if not self._paused_by:  # what waits now is for nobody who has ended
+            ended, self._ended = self._ended, []
+            for pattern in ended:
+                self._table.ended(pattern)
 
-    def _take(self, arrival: Arrival) -> None:
-        packet = arrival.packet
+    def _take(self, packet: Packet) -> None:
         if self._paused_by:
             if packet.qos == 0 and len(self._waiting) >= MAX_WAITING:
                 self.dropped["overflow"] += 1
             else:
-                self._waiting.append(arrival)
+                self._waiting.append(packet)
             return
-        receivers = self._table.receivers(packet.topic, packet.retain, arrival.idents)
+        receivers = self._table.receivers(packet.topic, packet.retain, packet.idents)
         if receivers is None:
             claimable = self.settings.persistent and packet.qos > 0
-            if claimable and asyncio.get_running_loop().time() < self._claim_until:
-                self._waiting.append(arrival)
+            if claimable and (self._all_left or asyncio.get_running_loop().time() < self._claim_until):
+                self._waiting.append(packet)
                 return
             self.dropped["unwanted"] += 1
+        elif len(receivers) == 1:  # by far the most common: it is the packet itself
+            self._give(receivers[0], packet)
+            return
         for subscription in receivers or ():
-            share = packet.share()
-            try:
-                subscription.receive(share)
-            except Exception:
-                log.exception("a subscriber of %r failed", subscription.filter)
-                share.ack()
+            self._give(subscription, packet.share())
         packet.ack()
+
+    def _give(self, subscription: Subscription, packet: Packet) -> None:
+        try:
+            subscription.receive(packet)
+        except Exception:
+            log.exception("a subscriber of %r failed", subscription.filter)
+            packet.ack()
 
     # ---- what the link reports -----------------------------------------------------------------------------
 
@@ -248,22 +307,28 @@ class Client:
         self._tell(True, "")
         self._sync()
 
-    def link_message(self, arrival: Arrival) -> None:
-        packet = arrival.packet
+    def link_message(self, packet: Packet) -> None:
         self._received += 1
         packet.received = self._received
-        size = len(packet.payload)
-        if size > self._max_payload:
-            self.dropped["too-large"] += 1
-            packet.ack()
-            self._tell(True, f"message on {packet.topic!r} dropped: {size} bytes; {self._max_payload} are allowed")
-        elif self._waiting:
-            self._waiting.append(arrival)
+        if len(packet.payload) > self._max_payload:
+            self._drop_large(packet)
+        elif self._waiting and not self._paused_by:  # then it waits behind them in any case
+            self._waiting.append(packet)
             self._drain()  # in order: one that waits for a subscriber must not be overtaken by the next
         else:
-            self._take(arrival)
+            self._take(packet)
+
+    def _drop_large(self, packet: Packet) -> None:
+        self.dropped["too-large"] += 1
+        packet.ack()
+        size = len(packet.payload)
+        self._tell(True, f"message on {packet.topic!r} dropped: {size} bytes; {self._max_payload} are allowed")
 
     def link_answered(self, pattern: str, error: str) -> None:
         self._table.answered(pattern, error)
         if error:
             self._tell(True, error)
+
+    def link_ended(self, pattern: str) -> None:
+        self._ended.append(pattern)
+        self._drain()

@@ -26,6 +26,10 @@ class Limits(msgspec.Struct, frozen=True):
 
     def complaint(self, topic: str, payload: bytes, qos: int, retain: bool, properties: int) -> str:
         """Why the message cannot be sent, ``""`` when it can. ``properties``: their bytes, with their length."""
+        if qos <= self.qos and (self.retain or not retain):
+            most = 4 * len(topic) + len(payload) + properties + 9
+            if most <= self.packet:  # so it is for nearly every message, and need not be reckoned exactly
+                return ""
         if qos > self.qos:
             return f"the broker takes QoS {self.qos} at most and this has {qos}; set qos: {self.qos}"
         if retain and not self.retain:
@@ -43,17 +47,37 @@ def packet_size(topic: int, payload: int, qos: int, properties: int) -> int:
 
 
 class Suspicion:
-    """Counts how often in a row the broker hung up on one and the same message. It outlives the connections."""
+    """Counts how often in a row the broker hung up on one and the same message. It outlives the connections.
+
+    While several are on their way it cannot be told which one it was. So, while it is true, the next should leave one
+    by one: as many as were on their way, or until the cause is found.
+    """
 
     def __init__(self) -> None:
         self._last: object = None
         self._count = 0
+        self._left = 0  # to be sent alone
+
+    def __bool__(self) -> bool:
+        return self._left > 0
 
     def hung_up(self, message: object) -> bool:
         """Whether ``message`` is now held to be the cause."""
         self._count = self._count + 1 if message == self._last else 1
         self._last = message
+        self._left = max(self._left, 1)
         return self._count >= HANG_UPS
 
-    def clear(self) -> None:
+    def beside(self) -> None:
+        """Another was on its way when the connection ended."""
+        if self:
+            self._left += 1
+
+    def passed(self) -> None:
+        """One that was alone is there."""
         self._last, self._count = None, 0
+        self._left = max(0, self._left - 1)
+
+    def clear(self) -> None:
+        """The cause is found."""
+        self._last, self._count, self._left = None, 0, 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from flowrunner.message import JSON
+
+_NONE: Mapping[str, JSON] = MappingProxyType({})
 
 
 class Receipt:
@@ -59,22 +62,23 @@ class Packet:
     """A message as one subscriber gets it. Say :meth:`ack` once its effect is safe, whatever the QoS."""
 
     __slots__ = (
-        "_ledger", "_receipt", "dup", "mid", "payload", "properties", "qos", "received", "retain", "topic",
+        "_ledger", "_receipt", "dup", "idents", "mid", "payload", "properties", "qos", "received", "retain", "topic",
     )  # fmt: skip
 
     def __init__(
         self,
         topic: str,
         payload: bytes,
-        *,
         qos: int = 0,
         retain: bool = False,
         mid: int = 0,
         dup: bool = False,
-        properties: dict[str, JSON] | None = None,
-        received: int = 0,
+        properties: Mapping[str, JSON] = _NONE,
+        idents: tuple[int, ...] = (),
         ledger: Ledger | None = None,
         receipt: Receipt | None = None,
+        *,
+        received: int = 0,
     ) -> None:
         self.topic = topic
         self.payload = payload
@@ -85,8 +89,10 @@ class Packet:
         """The broker's number of the packet within this connection; 0 with QoS 0."""
         self.dup = dup
         """The broker may have sent it before."""
-        self.properties = properties or {}
+        self.properties = properties
         """MQTT 5: ``content_type`` (text), ``expiry_s`` (seconds left), ``user`` (name → text), where given."""
+        self.idents = idents
+        """The subscriptions that the broker says it is for, where it says so."""
         self.received = received
         """The position in the order of arrival at this client, from 1; all receivers see the same number."""
         self._ledger = ledger

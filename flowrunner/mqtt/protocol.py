@@ -1,26 +1,28 @@
-"""What MQTT says and hears, by paho-mqtt: the only file that knows it. One instance serves one connection."""
+"""What MQTT says and hears over one connection: who answers what, the numbers of packets, and both halves of QoS 2."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, cast
+from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
-from flowrunner.message import JSON
-
+from . import codec
+from .codec import Published, Said
 from .limits import MAX_PACKET, Limits
+from .properties import (
+    IDENTS_AVAILABLE,
+    KEEPALIVE,
+    MAXIMUM_PACKET,
+    MAXIMUM_QOS,
+    RECEIVE_MAXIMUM,
+    RETAIN_AVAILABLE,
+    Malformed,
+    read_all,
+)
+from .reasons import FAILURE, connect_refusal, goodbye, refusal
 from .settings import Settings
-from .wire import Wire
-
-RECEIVE_MAXIMUM = 1000
-"""MQTT 5: how many unacknowledged messages (QoS 1 and 2) the broker may have out to us."""
 
 
 class Welcome(msgspec.Struct, frozen=True):
@@ -34,216 +36,154 @@ class Welcome(msgspec.Struct, frozen=True):
     limits: Limits
 
 
-class Incoming(msgspec.Struct):
-    """A message as the broker sent it; ``idents`` are the subscriptions that it is for, where the broker says so."""
-
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-    mid: int
-    dup: bool
-    properties: dict[str, JSON]
-    idents: list[int]
-
-
 class Hears(Protocol):
     """Who hears what the broker says. ``refusal`` is the name of the broker's reason, ``""`` for a yes."""
 
     def on_welcome(self, welcome: Welcome) -> None: ...
     def on_refused(self, refusal: str) -> None: ...
-    def on_end(self, said: str, protocol_error: str) -> None: ...
-    def on_incoming(self, message: Incoming) -> None: ...
+    def on_goodbye(self, said: str) -> None: ...
+    def on_incoming(self, message: Published) -> None: ...
     def on_released(self, mid: int) -> None: ...
     def on_published(self, mid: int, refusal: str) -> None: ...
     def on_subscribed(self, mid: int, refusal: str) -> None: ...
-    def on_want_write(self) -> None: ...
+    def on_unsubscribed(self, mid: int) -> None: ...
 
 
-class Speaker(paho.Client):
-    """paho with a transport of ours, and with QoS 2 acknowledged when *we* are done.
-
-    paho answers PUBREC before anyone saw the message, and hands it on at PUBREL: a crash in between would lose
-    it. Here a QoS 2 message is handed on when it arrives, PUBREC is the caller's acknowledgement, and PUBREL only
-    ends the exchange. The methods with a leading underscore are paho's inner ones: the tests of QoS 2 and of
-    connecting go red should a new paho change them.
+class Speaker:
+    """``put`` takes the bytes of whole packets. A QoS 2 message is handed on when it arrives: PUBREC is the caller's
+    acknowledgement (`say_received`), and PUBREL only ends the exchange; so a crash in between loses nothing.
     """
 
-    def __init__(self, wire: Wire, settings: Settings, client_id: str, hears: Hears) -> None:
-        five = settings.protocol == "5"
-        super().__init__(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            clean_session=None if five else not settings.persistent,
-            protocol=paho.MQTTv5 if five else paho.MQTTv311,
-            reconnect_on_failure=False,
-            manual_ack=True,
-        )
-        # 0: no limit. The link's window counts, for paho would queue what is beyond the limit.
-        self.max_inflight_messages = 0
+    def __init__(self, put: Callable[[bytes], None], settings: Settings, client_id: str, hears: Hears) -> None:
+        self._put = put
+        self._settings = settings
+        self._five = settings.protocol == "5"
+        self._client_id = client_id
+        self._hears = hears
+        self._welcomed = False
         # A QoS 2 exchange that an earlier process left half done keeps its number taken at the broker, which
         # would take a new message of that number for a repeat: so counting does not always begin at 1.
         self._last_mid = secrets.randbelow(65535)
-        self._wire = wire
-        self._settings = settings
-        self._hears = hears
-        self._listen()
-        if settings.username:
-            self.username_pw_set(settings.username, settings.password)
-        if settings.will:
-            self.will_set(settings.will.topic, settings.will.payload, settings.will.qos, settings.will.retain)
+        self._taken: set[int] = set()
+        """Numbers whose exchange has not ended."""
 
     # ---- to the broker -------------------------------------------------------------------------------------
 
     def say_connect(self) -> None:
-        address, settings = self._settings.address, self._settings
-        if settings.protocol == "3.1.1":
-            self.connect(address.host, address.port, settings.keepalive)
-            return
-        properties = _properties(PacketTypes.CONNECT)
-        properties.ReceiveMaximum = RECEIVE_MAXIMUM
-        if settings.persistent:
-            properties.SessionExpiryInterval = settings.session_expiry_s
-        self.connect(
-            address.host, address.port, settings.keepalive, clean_start=not settings.persistent, properties=properties
-        )
+        """ValueError when a name is too long."""
+        self._put(codec.connect(self._settings, self._client_id))
 
     def say_subscribe(self, pattern: str, qos: int, ident: int | None) -> int:
         """The number of the request."""
-        properties = None
-        if ident is not None:
-            properties = _properties(PacketTypes.SUBSCRIBE)
-            properties.SubscriptionIdentifier = ident
-        _, mid = self.subscribe(pattern, qos, properties=properties)
-        return mid or 0
+        mid = self._next_mid()
+        self._put(codec.subscribe(mid, pattern, qos, ident, five=self._five))
+        return mid
 
-    def say_publish(self, topic: str, payload: bytes, qos: int, retain: bool, properties: Mapping[str, JSON]) -> int:
-        """The number of the message. ValueError for a property that is not known."""
-        return self.publish(topic, payload, qos, retain, _pack(properties)).mid
+    def say_unsubscribe(self, pattern: str) -> int:
+        """The number of the request."""
+        mid = self._next_mid()
+        self._put(codec.unsubscribe(mid, pattern, five=self._five))
+        return mid
 
-    def properties_size(self, properties: Mapping[str, JSON]) -> int:
-        """Bytes of a message's properties with their length. ValueError for one that is not known."""
-        if self._settings.protocol != "5":
-            return 0
-        packed = _pack(properties)
-        return 1 if packed is None else len(cast(bytes, packed.pack()))  # type: ignore[no-untyped-call]  # paho's
+    def say_publish(self, topic: str, payload: bytes, qos: int, retain: bool, properties: bytes) -> int:
+        """The number of the message, 0 with QoS 0. ``properties`` as `codec.pack` gives them. ValueError for a bad
+        topic."""
+        mid = self._next_mid() if qos else 0
+        self._put(codec.publish(topic, payload, qos, retain, mid, properties))
+        return mid
 
     def say_received(self, mid: int, qos: int) -> None:
         """Our acknowledgement of a message: PUBACK, or PUBREC."""
-        if qos == 1:
-            self.ack(mid, 1)
-        else:
-            super()._send_pubrec(mid)
+        self._put((codec.PUBACK_HEAD if qos == 1 else codec.PUBREC_HEAD) + mid.to_bytes(2))
 
     def say_ping(self) -> None:
-        self._send_pingreq()
+        self._put(codec.PING)
 
-    # ---- paho's inside -------------------------------------------------------------------------------------
+    def say_goodbye(self) -> None:
+        self._put(codec.GOODBYE)
 
-    def _create_socket(self) -> Any:
-        return self._wire
-
-    def _send_pubrec(self, mid: int) -> MQTTErrorCode:
-        return MQTTErrorCode.MQTT_ERR_SUCCESS  # not yet: say_received does
-
-    def _handle_publish(self) -> MQTTErrorCode:
-        code = super()._handle_publish()
-        while self._in_messages:
-            self._handle_on_message(self._in_messages.popitem(last=False)[1])
-        return code
-
-    def _handle_pubrel(self) -> MQTTErrorCode:
-        code = super()._handle_pubrel()
-        mid = int.from_bytes(self._in_packet["packet"][:2])
-        self._hears.on_released(mid)
-        self.ack(mid, 2)
-        return code
-
-    def _handle_pubrec(self) -> MQTTErrorCode:
-        # paho takes every PUBREC for a yes, and a message that the broker refused for delivered.
-        packet = self._in_packet["packet"]
-        mid = int.from_bytes(packet[:2])
-        if self._settings.protocol == "5" and len(packet) > 2 and packet[2] >= 0x80 and mid in self._out_messages:
-            reason = ReasonCode(PacketTypes.PUBREC, identifier=packet[2])
-            return self._do_on_publish(mid, reason, _properties(PacketTypes.PUBREC))
-        return super()._handle_pubrec()
+    def _next_mid(self) -> int:
+        mid = self._last_mid % 65535 + 1
+        while mid in self._taken:
+            mid = mid % 65535 + 1
+        self._last_mid = mid
+        self._taken.add(mid)
+        return mid
 
     # ---- from the broker -----------------------------------------------------------------------------------
 
-    def _listen(self) -> None:
-        hears = self._hears
+    def hear(self, said: Said) -> None:
+        """Malformed for what no broker says, or not now."""
+        kind = said[0]
+        if kind == codec.PUBLISH and self._welcomed:
+            self._hears.on_incoming(codec.published(said, five=self._five))
+        elif kind == codec.PUBACK and self._welcomed:
+            mid, reason = codec.answer(said, five=self._five)
+            self._taken.discard(mid)
+            self._hears.on_published(mid, refusal(reason))
+        elif (kind == codec.CONNACK) == self._welcomed:
+            raise Malformed("a second CONNACK" if self._welcomed else f"packet {kind} before its CONNACK")
+        else:
+            self._hear_other(kind, said)
 
-        def connected(_c: Any, _u: Any, flags: paho.ConnectFlags, reason: ReasonCode, found: Properties | None) -> None:
-            if reason.is_failure:
-                return hears.on_refused(reason.getName())
-            idents = self._settings.protocol == "5" and getattr(found, "SubscriptionIdentifierAvailable", 1) == 1
-            maximum = getattr(found, "ReceiveMaximum", 65535)
-            keepalive = self.keepalive or self._settings.keepalive
-            limits = Limits(
-                packet=getattr(found, "MaximumPacketSize", MAX_PACKET),
-                qos=getattr(found, "MaximumQoS", 2),
-                retain=getattr(found, "RetainAvailable", 1) == 1,
+    def _hear_other(self, kind: int, said: Said) -> None:
+        hears, five = self._hears, self._five
+        match kind:
+            case codec.CONNACK:
+                self._hear_connack(said)
+            case codec.PUBREC:
+                mid, reason = codec.answer(said, five=five)
+                if reason >= FAILURE:  # then no PUBREL follows
+                    self._taken.discard(mid)
+                    hears.on_published(mid, refusal(reason))
+                else:
+                    self._put(codec.PUBREL_HEAD + mid.to_bytes(2))
+            case codec.PUBCOMP:
+                mid, reason = codec.answer(said, five=five)
+                self._taken.discard(mid)
+                hears.on_published(mid, "")  # it has it since its PUBREC
+            case codec.PUBREL:
+                mid, _ = codec.answer(said, five=five)
+                hears.on_released(mid)
+                self._put(codec.PUBCOMP_HEAD + mid.to_bytes(2))
+            case codec.SUBACK:
+                mid, reasons = codec.granted(said, five=five)
+                if len(reasons) != 1:
+                    raise Malformed(f"{len(reasons)} answers to one subscription")
+                self._taken.discard(mid)
+                hears.on_subscribed(mid, refusal(reasons[0]))
+            case codec.UNSUBACK:
+                mid, _ = codec.granted(said, five=five)
+                self._taken.discard(mid)
+                hears.on_unsubscribed(mid)
+            case codec.DISCONNECT:
+                if not five:
+                    raise Malformed("a DISCONNECT, which no broker of MQTT 3.1.1 sends")
+                _, _, data, begin, end = said
+                hears.on_goodbye(goodbye(data[begin] if end > begin else 0))
+            case codec.PINGRESP:
+                pass  # that it came is seen at the wire
+
+    def _hear_connack(self, said: Said) -> None:
+        _, _, data, begin, end = said
+        if end - begin < 2:
+            raise Malformed("a CONNACK that is too short")
+        if no := connect_refusal(data[begin + 1], five=self._five):
+            self._hears.on_refused(no)
+            return
+        found = read_all(data, begin + 2, end)[0] if self._five else {}
+        self._welcomed = True
+        limits = Limits(
+            packet=found.get(MAXIMUM_PACKET, MAX_PACKET),
+            qos=found.get(MAXIMUM_QOS, 2),
+            retain=found.get(RETAIN_AVAILABLE, 1) == 1,
+        )
+        self._hears.on_welcome(
+            Welcome(
+                session_present=data[begin] & 1 == 1,
+                idents=self._five and found.get(IDENTS_AVAILABLE, 1) == 1,
+                receive_maximum=found.get(RECEIVE_MAXIMUM, 65535) or 65535,
+                keepalive=found.get(KEEPALIVE, 0) or self._settings.keepalive,
+                limits=limits,
             )
-            return hears.on_welcome(Welcome(flags.session_present, idents, maximum, keepalive, limits))
-
-        def ended(_c: Any, _u: Any, flags: paho.DisconnectFlags, reason: ReasonCode, _p: Any) -> None:
-            name = reason.getName()
-            hears.on_end(*((name, "") if flags.is_disconnect_packet_from_server else ("", name)))
-
-        def incoming(_c: Any, _u: Any, message: paho.MQTTMessage) -> None:
-            found, idents = _unpack(message.properties)
-            hears.on_incoming(
-                Incoming(
-                    topic=message.topic,
-                    payload=bytes(message.payload),
-                    qos=message.qos,
-                    retain=message.retain,
-                    mid=message.mid,
-                    dup=message.dup,
-                    properties=found,
-                    idents=idents,
-                )
-            )
-
-        self.on_connect = connected
-        self.on_disconnect = ended
-        self.on_message = incoming
-        self.on_publish = lambda _c, _u, mid, reason, _p: hears.on_published(mid, _refusal(reason))
-        self.on_subscribe = lambda _c, _u, mid, reasons, _p: hears.on_subscribed(mid, _refusal(reasons[0]))
-        self.on_socket_register_write = lambda *_: hears.on_want_write()
-
-
-def _refusal(reason: ReasonCode) -> str:
-    return reason.getName() if reason.is_failure else ""
-
-
-def _properties(packet_type: int) -> Properties:
-    make: Callable[[int], Properties] = Properties  # paho leaves it untyped
-    return make(packet_type)
-
-
-def _pack(properties: Mapping[str, JSON]) -> Properties | None:
-    if not properties:
-        return None
-    packed = _properties(PacketTypes.PUBLISH)
-    for name, value in properties.items():
-        match name:
-            case "expiry_s":
-                packed.MessageExpiryInterval = value
-            case "content_type":
-                packed.ContentType = value
-            case "user":
-                packed.UserProperty = [(str(key), str(text)) for key, text in value.items()]
-            case _:
-                raise ValueError(f"property {name!r} is not known; there are content_type, expiry_s and user")
-    return packed
-
-
-def _unpack(properties: Properties | None) -> tuple[dict[str, JSON], list[int]]:
-    found: dict[str, JSON] = {}
-    for name, paho_name in (("content_type", "ContentType"), ("expiry_s", "MessageExpiryInterval")):
-        if hasattr(properties, paho_name):
-            found[name] = getattr(properties, paho_name)
-    if properties is not None and hasattr(properties, "UserProperty"):
-        found["user"] = dict(properties.UserProperty)
-    return found, list(getattr(properties, "SubscriptionIdentifier", ()))
+        )

@@ -61,6 +61,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             if announcement is not None:
                 check_topic(announcement.topic)
 
+    @property
+    def session(self) -> tuple[Address, str] | None:
+        """By what a broker knows this client; without a client id each connection is another one."""
+        return (self.address, self.client_id) if self.client_id else None
+
     def __repr__(self) -> str:
         shown = [
             f"{name}={'***' if name == 'password' and value else repr(value)}"

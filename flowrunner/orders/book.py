@@ -14,12 +14,12 @@ from flowrunner.message import JSON, Instant
 from flowrunner.orders.limits import Held
 from flowrunner.orders.order import COUNTED, STEPS, Intent, Mode, Order, Refusal, State
 from flowrunner.orders.switch import Stop
-from flowrunner.store import read_counter
+from flowrunner.store import LIVE_SINCE, read_counter
 
 MINUTE_NS = 60_000_000_000
 COLUMNS = msgspec.structs.fields(Order)
 NAMES = ", ".join(one.name for one in COLUMNS)
-_LATEST, _LIVE = "journal_latest_ns", "journal_live_since_ns"
+_LATEST, _LIVE = "journal_latest_ns", LIVE_SINCE
 """Counters of the file: the latest flow time that was written, and when live orders were first asked for."""
 _OF_MODE = "(mode = 'live' OR ? = 'paper')"
 INTERRUPTED = "the program ended while it was sent; whether the exchange has it is not known"

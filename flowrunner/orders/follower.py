@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -19,7 +20,7 @@ from flowrunner.orders.words import contradicts, heard, ticket, together
 from flowrunner.units import Duration
 
 LOOK_EVERY = Duration.parse("30s")
-"""Between two looks at what is unknown, open, or wrong with a clock."""
+"""Between two looks at what is unknown, open, or wrong with a clock; sooner while the exchange does not answer."""
 LOOK_LONGER = Duration.parse("15min")
 """How long after the beginning of its delivery an order is still asked for: by then an exchange has settled it."""
 LATE = Duration.parse("5s")
@@ -42,6 +43,9 @@ class Follower:
         self._seen_until: dict[str, Instant] = {}
         """Order → until when it is known that the exchange had not got it."""
         self._early: dict[str, Told] = {}
+        self._failures = 0
+        """Looks since the exchange answered last."""
+        self._random = random.Random(line.around.address)  # noqa: S311  (jitter, the same in every virtual run)
 
     async def news(self) -> AsyncGenerator[Order, None]:
         """Every order whose state has changed by what the exchange said later. Runs until it is closed."""
@@ -73,7 +77,7 @@ class Follower:
                 await self._look()
             except Exception as error:  # a file that cannot be read now: the next look is another try
                 self._line.around.log.error("looking after orders failed: %r", error, exc_info=error)
-            waiting = asyncio.ensure_future(self._line.around.sleep_until(self._line.around.now() + LOOK_EVERY))
+            waiting = asyncio.ensure_future(self._line.around.sleep_until(self._line.around.now() + self._wait_ns()))
             woken = asyncio.ensure_future(self._line.wake.wait())
             try:
                 await asyncio.wait([waiting, woken], return_when=asyncio.FIRST_COMPLETED)
@@ -81,6 +85,15 @@ class Follower:
                 waiting.cancel()
                 woken.cancel()
                 await asyncio.wait([waiting, woken])
+
+    def _wait_ns(self) -> int:
+        """Until the next look: soon, and then less and less often, while nobody answers."""
+        if self._line.there:
+            self._failures = 0
+            return LOOK_EVERY
+        wait = self._line.around.retry.wait_ns(self._failures, self._random.random())
+        self._failures += 1
+        return min(wait, LOOK_EVERY)
 
     async def _look(self) -> None:
         await self._line.greet()

@@ -33,6 +33,12 @@ class ClockDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     block: Annotated[Duration, Meta(description="Above this no order is made.")] = Duration.parse("5s")
 
 
+class Waits(Protocol):
+    """The node's ``retry``."""
+
+    def wait_ns(self, failures: int, chance: float) -> int: ...
+
+
 class Surroundings(Protocol):
     """What a line needs of the node that it is of: `node.Context` has it all."""
 
@@ -40,6 +46,9 @@ class Surroundings(Protocol):
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]: ...
+
+    @property
+    def retry(self) -> Waits: ...
 
     def now(self) -> Instant: ...
 
@@ -71,6 +80,8 @@ class Line:
         self.around = around
         self.wake = asyncio.Event()
         """Set when there is something to look after at once."""
+        self.there = True
+        """Whether it answered when it was asked last."""
         self.met = False
         """Whether the exchange has answered, so that its clock is known."""
         self._drift = drift
@@ -116,14 +127,21 @@ class Line:
         try:
             answered = await self.exchange.greet()
         except NotConnected as error:
-            self.around.connected(False, str(error))
+            self.tell(there=False, reason=str(error))
             self.met = self.met or self.exchange.offset_ns is not None  # it answered, if only with an error
             self.compare_clocks()
         else:
             self.met = True
             if answered:
-                self.around.connected(True)
+                self.tell(there=True)
             self.compare_clocks()
+
+    def tell(self, *, there: bool, reason: str = "") -> None:
+        """Whether the exchange has answered. While it does not it is asked again soon."""
+        self.around.connected(there, reason)
+        if self.there and not there:
+            self.wake.set()
+        self.there = there
 
     def compare_clocks(self) -> None:
         """After each answer: orders are held while the clocks are too far apart."""

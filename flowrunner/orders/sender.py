@@ -114,7 +114,7 @@ class Sender:
             self._line.around.log.error("%s: sending failed inside: %r", order.id, error, exc_info=error)
             outcome = Outcome(meaning="unknown", reason=f"failed inside ({type(error).__name__}) while it was sent")
         if not held:
-            self._line.around.connected(outcome.meaning != "not-sent", outcome.reason)
+            self._line.tell(there=outcome.meaning != "not-sent", reason=outcome.reason)
         self._line.compare_clocks()
         return outcome, held
 

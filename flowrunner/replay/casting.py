@@ -7,7 +7,7 @@ from collections.abc import Collection
 import msgspec
 
 from flowrunner.errors import UsageError, did_you_mean
-from flowrunner.graph import Graph, GraphNode
+from flowrunner.graph import PORTS_OF_ALL, Graph, GraphNode
 from flowrunner.orders import Energy
 
 FIELDS = ("soc_percent", "active_power_mw", "temperature_c")
@@ -73,7 +73,11 @@ def cast(graph: Graph, recorded: Collection[str]) -> Cast:
         for one in sources
         if one not in spoken
         and one not in silenced
-        and any(wire.source == one and spec.address not in stubs for spec in nodes.values() for wire in spec.wires)
+        and any(
+            wire.source == one and not wire.listens and spec.address not in stubs
+            for spec in nodes.values()
+            for wire in spec.wires
+        )
     ]
     tells: tuple[str, ...] = ()
     if speaker:
@@ -160,7 +164,7 @@ def _speaker(graph: Graph, telemetry: str) -> tuple[str, str]:
     if not spec.wires:
         return telemetry, "out"
     for wire in spec.wires:
-        if not graph.nodes[wire.source].node.manual and wire.port != "error":
+        if not graph.nodes[wire.source].node.manual and wire.port not in PORTS_OF_ALL:
             return wire.source, wire.port
     off = ", ".join(one.partition("/")[2] for one in graph.disabled) or "none is there"
     raise UsageError(

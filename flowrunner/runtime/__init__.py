@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from flowrunner.clock import Clock
-from flowrunner.clock.io_time import later
 from flowrunner.connections import Connections
 from flowrunner.expression import Program
-from flowrunner.graph import Graph, GraphNode
+from flowrunner.graph import Change, Graph, GraphNode
 from flowrunner.http import refusal
 from flowrunner.logs import Secrets
 from flowrunner.message import Message
-from flowrunner.node import Node
 from flowrunner.orders import Trading
+from flowrunner.runtime import ending
+from flowrunner.runtime.commits import Commits
 from flowrunner.runtime.context import NodeContext
 from flowrunner.runtime.counters import Counters
-from flowrunner.runtime.inbox import Entry, Inbox, Token
+from flowrunner.runtime.durable import DiskQueue
+from flowrunner.runtime.inbox import Entry, Inbox
 from flowrunner.runtime.letters import dead_letter
+from flowrunner.runtime.receipt import Receipt
 from flowrunner.runtime.replies import Replies
-from flowrunner.runtime.source import run_source
-from flowrunner.runtime.state import NodeState
-from flowrunner.runtime.supervision import CLOSE_LIMIT_S
+from flowrunner.runtime.returns import Returns, attempts_before
+from flowrunner.runtime.supervision import END_LIMIT_S
+from flowrunner.runtime.swap import HandOver, Swap, SwapFailed
+from flowrunner.runtime.tasks import Tasks
 from flowrunner.runtime.worker import Worker
 from flowrunner.store import Store, StoreFailed
+from flowrunner.units import Duration
 
-__all__ = ["Counters", "Entry", "Inbox", "Runtime", "Token", "Worker"]
+__all__ = ["Counters", "Entry", "Inbox", "Receipt", "Runtime", "SwapFailed", "Worker"]
 
-COMMIT_DELAY_S = 0.5
-"""State that changed is handed to the store after this many seconds; it commits within a second in all."""
-DEFECT_PAUSE_S = 1.0
-"""After a defect of the runtime itself a worker starts again this much later."""
 log = logging.getLogger("flowrunner.runtime")
 
 
@@ -60,74 +59,100 @@ class Runtime:
         self.store = store
         self.trading = Trading(store)
         self.connections = connections or Connections()
+        self.commits = Commits(store)
+        self.commits.on_begun_anew = self._all_state_again
         self.replies = Replies()
+        self.returns = Returns(self)
         self.mask = Secrets(graph.secrets).mask
         self.sliced = sliced
         self.stubs = frozenset(stubs)
         self.on_condition: Callable[[str, Program], Program] | None = None
         """Asked for every expression that a node (its address) compiles: tests look on."""
-        self.volatile = False
-        """Nothing outlives the run: state is not committed, and what was rejected is counted and not kept."""
-        self.inboxes: dict[str, Inbox] = {}
-        """By address; an inbox outlives the node that reads it."""
+        self.wiring = 0
         self.workers: dict[str, Worker] = {}
-        self.contexts: dict[str, NodeContext] = {}
+        self.going: dict[str, Worker] = {}
+        """By owner: of nodes that were removed or replaced, and hand on what they have."""
+        self.tasks = Tasks(self.rested)
+        self.on_worker: Callable[[Worker], None] | None = None
+        """Told of every worker that is made: tests and pages look on."""
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Resolves with a sentence when a node raised Fatal: the flow must stop."""
-        self._sources: dict[str, asyncio.Task[None]] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._changed: dict[NodeState, None] = {}
-        self._commit: asyncio.TimerHandle | None = None
-        self._refused = False  # the store took no more at the last commit
+        self._on_disk: Mapping[str, int] | None = None
+        """At the start: who has messages on the disk, so that not everybody need look."""
         self._rest = asyncio.Event()
-        self._stopping = False
+        self._made = 0
+        self._swapping: asyncio.Task[None] | None = None
 
     # ---- start -------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Make every worker and start it. A peer that is away is no error: its node waits."""
-        for spec in self.graph.nodes.values():
-            self._make(spec)
-        for worker in self.workers.values():
-            for wire in worker.spec.wires:
-                self.workers[wire.source].out.readers[wire.port].append((worker, wire.name))
-        for address, worker in reversed(self.workers.items()):  # readers first: a source finds them ready
-            if address in self.stubs or type(worker.node).open is Node.open:
-                worker.life.opened = True
-                worker.counters.state = "running"
-            self._spawn(worker, self._tasks)
+        self._on_disk = self.store.inboxes()
+        for address, spec in self.graph.nodes.items():
+            self.workers[address] = self.make(spec, self.inbox_of(spec))
+        wires = self.graph.outgoing
         for address, worker in self.workers.items():
-            if hasattr(worker.node, "produce") and address not in self.stubs:
-                self._spawn(worker, self._sources)
+            worker.out.wire(wires.get(address, {}), self.workers.__getitem__)
+        for worker in reversed(self.workers.values()):  # readers first: a source finds them ready
+            worker.life.open_at_once()
+            self.tasks.start(worker)
+        for worker in self.workers.values():
+            self.tasks.start_source(worker)
+        for address, count in self._on_disk.items():
+            if address not in self.workers:
+                log.warning("%s does not run, and %d messages on the disk wait for it", address, count)
+        self._on_disk = None
 
-    def _make(self, spec: GraphNode) -> None:
-        inbox = self.inboxes.setdefault(spec.address, Inbox(spec.queue))
-        worker = Worker(spec, inbox, self, stub=spec.address in self.stubs)
-        self.workers[spec.address] = worker
-        self.contexts[spec.address] = NodeContext(self, worker)
+    @property
+    def volatile(self) -> bool:
+        """Nothing outlives the run: state is not committed, and what was rejected is counted and not kept."""
+        return self.commits.volatile
 
-    def _spawn(self, worker: Worker, tasks: dict[str, asyncio.Task[None]]) -> None:
-        """Start one half of a worker, and start it again should it ever end by itself."""
-        if self._stopping:
-            return
-        produce: Any = getattr(worker.node, "produce", None)
-        work: Coroutine[Any, Any, None] = run_source(worker, produce) if tasks is self._sources else worker.run()
-        task = asyncio.get_running_loop().create_task(work, name=worker.spec.address)
-        tasks[worker.spec.address] = task
-        task.add_done_callback(lambda done: self._ended(worker, tasks, done))
+    @volatile.setter
+    def volatile(self, on: bool) -> None:
+        self.commits.volatile = on
 
-    def _ended(self, worker: Worker, tasks: dict[str, asyncio.Task[None]], task: asyncio.Task[None]) -> None:
-        if self._stopping or (tasks is self._sources and not task.cancelled() and task.exception() is None):
-            return
-        self.defect(worker, asyncio.CancelledError() if task.cancelled() else task.exception())
-        worker.counters.restarts += 1
-        later(DEFECT_PAUSE_S, self._spawn, worker, tasks)
+    @property
+    def contexts(self) -> dict[str, NodeContext]:
+        return {address: worker.ctx for address, worker in self.workers.items()}
+
+    @property
+    def inboxes(self) -> dict[str, Inbox]:
+        """By address; an inbox outlives the node that reads it."""
+        return {address: worker.inbox for address, worker in self.workers.items()}
+
+    def make(self, spec: GraphNode, inbox: Inbox, *, fresh: bool = False) -> Worker:
+        """A worker with its context, not started. ``fresh``: what a node of that name kept is not for it."""
+        self._made += 1
+        worker = Worker(spec, inbox, self, stub=spec.address in self.stubs, owner=f"{spec.address}#{self._made}")
+        NodeContext(self, worker, fresh=fresh)
+        if self.on_worker is not None:
+            self.on_worker(worker)
+        return worker
+
+    def inbox_of(self, spec: GraphNode) -> Inbox:
+        """A new inbox, with what waited there when the last run ended."""
+        if self.volatile:
+            return Inbox(spec.queue)
+        disk = DiskQueue(
+            self.commits, spec.flow, spec.id, self.now, lambda text: log.error("%s: %s", spec.address, text)
+        )
+        disk.max_age_ns = _ns(spec.queue.max_age)
+        inbox = Inbox(spec.queue, disk)
+        if (self._on_disk is None or spec.address in self._on_disk) and (
+            waiting := self.store.waiting(spec.flow, spec.id)
+        ):
+            inbox.restore(disk.restored(waiting))
+            log.info("%s: what waits on the disk comes first (%d)", spec.address, len(inbox))
+        return inbox
 
     # ---- what workers ask of their host ----------------------------------------------------------------------------
 
     def rejected(self, worker: Worker, code: str, reason: str, message: Message | None) -> None:
         """A message leaves by the error port; where nobody takes it there, it is kept as a dead letter."""
         context = worker.ctx
+        if worker.receipt is not None:
+            worker.receipt.keep()
         if context.report(code, reason, message) or message is None:  # the latter: a timer's
             return
         reason = self.mask(reason)
@@ -135,11 +160,9 @@ class Runtime:
             self.replies.answer(str(handle), refusal(422, code, f"{worker.spec.id}: {reason}"))
         if self.volatile:
             return
-        try:
-            self.store.add_dead_letter(dead_letter(worker.spec, self.now(), code, reason, message))
-        except (StoreFailed, RuntimeError) as error:  # the latter: the store is closed already
-            context.drop("dead-letter-refused")
-            context.log.error("a rejected message could not be kept: %s", error)
+        came_in = message is worker.message  # else the node made it itself
+        before = attempts_before(worker.receipt, worker.spec.address) if came_in else 0
+        self.letter(worker, code, reason, message, context.input if came_in else "", before)
 
     def fatal(self, worker: Worker, error: BaseException) -> None:
         worker.counters.error("fatal", str(error), self.now())
@@ -156,114 +179,100 @@ class Runtime:
         self._rest.set()
 
     async def release(self, worker: Worker) -> None:
-        await self.connections.release(worker.spec.address)
+        await self.connections.release(worker.owner)
 
-    def state_changed(self, state: NodeState) -> None:
-        """Group commit: the first change of any node starts the clock."""
+    # ---- one graph after the other ---------------------------------------------------------------------------------
+
+    async def swap(
+        self,
+        graph: Graph,
+        change: Change,
+        hand_over: HandOver,
+        arrived: Callable[[Graph], None],
+    ) -> float:
+        """Run another graph from now on; what did not change notices nothing. Seconds that a changed node was paused.
+
+        SwapFailed when the old graph runs on. ``hand_over`` tells the store who the nodes of a graph are; ``arrived``
+        is called in the step in which the new graph takes over.
+        """
+        swap = Swap(self, graph, change, hand_over, arrived)
+        self._swapping = asyncio.create_task(swap.run(), name="reload")
+        try:
+            await asyncio.shield(self._swapping)
+        except asyncio.CancelledError:
+            if not self._swapping.cancelled():
+                raise
+            if not swap.switched:
+                raise SwapFailed("flowrunner stops") from None
+        return swap.paused_s
+
+    def take(self, graph: Graph, going: Iterable[Worker]) -> None:
+        """The books of another graph, whose workers are there already."""
+        self.graph = graph
+        self.mask = Secrets(graph.secrets).mask
+        self.going.update((worker.owner, worker) for worker in going)
+
+    def rename(self, worker: Worker) -> None:
+        """What waits for a worker is that of the name that its node has now."""
+        disk, spec = worker.inbox.disk, worker.spec
+        if isinstance(disk, DiskQueue) and (disk.flow, disk.node) != (spec.flow, spec.id):
+            disk.rename(spec.flow, spec.id)
+
+    def requeue(self, worker: Worker) -> None:
+        """Give the inbox of a worker the policy that its node has now."""
+        disk, queue = worker.inbox.disk, worker.spec.queue
+        if isinstance(disk, DiskQueue):
+            disk.max_age_ns = _ns(queue.max_age)
+        if worker.inbox.queue != queue:
+            worker.inbox.requeue(queue)
+
+    def _all_state_again(self) -> None:
+        for worker in self.workers.values():
+            worker.ctx.state.again()
+
+    def letter(self, worker: Worker, code: str, reason: str, message: Message, wire: str = "", before: int = 0) -> bool:
+        """Keep a message that nobody takes as a dead letter; whether it is kept."""
         if self.volatile:
-            return
-        self._changed[state] = None
-        if self._commit is None:
-            self._commit = later(COMMIT_DELAY_S, self.commit)
-
-    def commit(self) -> None:
-        """Hand every changed state to the store now. What it does not take is offered again."""
-        if self._commit is not None:
-            self._commit.cancel()
-            self._commit = None
-        changed, self._changed = self._changed, {}
-        refused = False
-        for state in changed:
-            try:
-                state.commit()
-            except StoreFailed as error:
-                if not (self._refused or refused):
-                    log.error("state is not kept at present: %s", error)
-                refused = True
-                self.state_changed(state)
-        self._refused = refused
+            return True
+        try:
+            self.store.add_dead_letter(
+                dead_letter(
+                    worker.spec, self.now(), code, reason, message, wire=wire, mask=self.mask, attempts=before + 1
+                )
+            )
+        except (StoreFailed, RuntimeError) as error:  # the latter: the store is closed already
+            worker.ctx.drop("dead-letter-refused")
+            worker.ctx.log.error("a rejected message could not be kept: %s", error)
+            return False
+        return True
 
     # ---- stop --------------------------------------------------------------------------------------------------------
 
     async def drained(self) -> None:
         """Wait until nothing is on its way (sources may go on)."""
         while not all(worker.at_rest for worker in self.workers.values()):
-            await self._next_rest()
+            await self.next_rest()
 
-    async def _next_rest(self) -> None:
+    async def next_rest(self) -> None:
+        """Wait until a worker has come to the end of a round."""
         self._rest.clear()
         await self._rest.wait()
-
-    def _at_work(self) -> list[Worker]:
-        """Who has something to do and can go on: neither its own peer nor that of somebody behind it is away."""
-        stuck: set[str] = set()
-        found: list[Worker] = []
-        for address, worker in reversed(self.workers.items()):  # readers come after what they read
-            blocked = worker.out.pending and any(
-                reader.inbox.in_line and reader.spec.address in stuck
-                for readers in worker.out.readers.values()
-                for reader, _ in readers
-                if isinstance(reader, Worker)
-            )
-            if worker.stuck or blocked:
-                stuck.add(address)
-            elif not worker.at_rest:
-                found.append(worker)
-        return found
 
     async def stop(self, deadline_s: float = 5.0) -> list[str]:
         """Sources first, then inboxes drain, then all nodes close. Returns who was late, with what was left.
 
         Takes at most ``deadline_s`` for sources and inboxes, which is not waited for where a peer is away, and
-        then a few seconds for nodes that do not close. Safe to repeat.
+        then a few seconds for nodes that do not close. What could not be delivered waits on the disk for the next
+        start. Safe to repeat.
         """
-        if self._stopping:
+        if self.tasks.stopping:
             return []
-        self._stopping = True
-        late: list[str] = []
-        try:
-            async with asyncio.timeout(deadline_s):
-                for worker in self.workers.values():
-                    worker.life.ending = True
-                late += await _cancel(self._sources, deadline_s / 2)
-                while self._at_work():
-                    await self._next_rest()
-        except TimeoutError:
-            log.warning("the deadline of %g s for a clean stop has passed", deadline_s)
-        for worker in self.workers.values():
-            worker.closing = True
-            self.contexts[worker.spec.address].cancel_timers()
-        late += [_left(worker) for worker in self.workers.values() if not worker.at_rest]
-        late += await _cancel(self._tasks, CLOSE_LIMIT_S)
-        closing = {one.spec.address: asyncio.ensure_future(one.life.close()) for one in self.workers.values()}
-        late += await _end(closing, 2 * CLOSE_LIMIT_S + 1)
-        if late:
-            log.warning("stopped before these were done: %s", ", ".join(late))
-        for worker in self.workers.values():
-            worker.counters.state = "stopped"
-        self.commit()
-        if self._commit is not None:
-            self._commit.cancel()
-        try:
-            await self.store.flush()
-        except StoreFailed as error:
-            log.error("state is lost: %s", error)
-        return late
+        if self._swapping is not None:
+            self._swapping.cancel()
+            await asyncio.wait([self._swapping], timeout=END_LIMIT_S)
+        self.returns.cancel()
+        return await ending.stop(self, deadline_s)
 
 
-def _left(worker: Worker) -> str:
-    left = len(worker.inbox) + worker.inbox.in_line + worker.busy
-    return f"{worker.spec.address} ({left} messages left)"
-
-
-async def _cancel(tasks: dict[str, asyncio.Task[None]], limit_s: float) -> list[str]:
-    for task in tasks.values():
-        task.cancel()
-    return await _end(tasks, limit_s)
-
-
-async def _end(tasks: dict[str, asyncio.Task[None]], limit_s: float) -> list[str]:
-    """Wait for the ends of tasks; returns whose did not come."""
-    if tasks:
-        await asyncio.wait(tasks.values(), timeout=limit_s)
-    return [f"{address} (it does not let itself be stopped)" for address, task in tasks.items() if not task.done()]
+def _ns(time: Duration | None) -> int | None:
+    return None if time is None else int(time)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -11,11 +13,12 @@ from flowrunner.clock import Timer
 from flowrunner.clock.io_time import loop_seconds
 from flowrunner.errors import FlowrunnerError, Reject
 from flowrunner.expression import Program, RecordScope, program_of
-from flowrunner.graph import ERROR_PORT
+from flowrunner.graph import ERROR_PORT, STATUS_PORT
 from flowrunner.http import Response
 from flowrunner.message import JSON, FieldInfo, Instant, Message, Origin, Quality
-from flowrunner.node import Node
+from flowrunner.node import Node, Queue, RetryPolicy
 from flowrunner.orders import Journal, Trading
+from flowrunner.runtime.flight import InFlight
 from flowrunner.runtime.letters import shown, too_large
 from flowrunner.runtime.logs import NodeLog
 from flowrunner.runtime.state import NodeState
@@ -33,10 +36,22 @@ PAYLOAD_CAP = 1 << 20
 message of every port for good; a larger payload belongs in a file or a database, and its name in the message."""
 
 
+class _Ring:
+    """What a timer calls: there may be one for each of very many keys."""
+
+    __slots__ = ("_context", "_slot")
+
+    def __init__(self, context: NodeContext, slot: tuple[str, str]) -> None:
+        self._context, self._slot = context, slot
+
+    def __call__(self) -> None:
+        self._context.rings(self._slot)
+
+
 class NodeContext:
     """One per node; see `node.Context` for what each call promises."""
 
-    def __init__(self, runtime: Runtime, worker: Worker) -> None:
+    def __init__(self, runtime: Runtime, worker: Worker, *, fresh: bool = False) -> None:
         spec = worker.spec
         self.id = spec.id
         self.flow = spec.flow
@@ -44,25 +59,56 @@ class NodeContext:
         self.input = ""
         self.now: Callable[[], Instant] = runtime.clock.now
         self.zone: ZoneInfo = spec.zone
-        self.vars: Mapping[str, JSON] = spec.vars
         self.market = spec.market
-        self.flow_digest = spec.flow_digest
-        self.about = spec.about
-        self.incoming: Shape = spec.incoming
-        self.inputs = frozenset(wire.name for wire in spec.wires)
-        self.feeds = spec.feeds
         self.log = NodeLog(spec.address, loop_seconds())
         self._runtime = runtime
         self._worker = worker
         self._timers: dict[tuple[str, str], Timer] = {}
         self._lost = ""  # the code of the outage that was told
+        self._away = ("", "")  # why the peer is away, as it was said last
+        self._status: tuple[str, bool | None] = (worker.counters.state, None)  # as it was told
+        self._statuses = itertools.count(1)
         self._use = self._use_from = self._use_until = 0
-        self.state = NodeState(runtime.store, spec.flow, spec.node, runtime.state_changed, self._state_trouble)
+        changed = runtime.commits.state_changed
+        self.state = NodeState(
+            runtime.store, spec.flow, spec.node, changed, self._hurry, self._state_trouble, fresh=fresh
+        )
         worker.ctx = self
+
+    def _hurry(self) -> None:
+        """State that must not linger."""
+        self._runtime.commits.commit()
+        self._runtime.store.hurry()
 
     def _state_trouble(self, text: str) -> None:
         self._worker.counters.error("state", text, self.now())
         self.log.error("its kept state: %s", text)
+
+    # ---- what the file says around it: it may change while the node stays -----------------------------------------
+
+    @property
+    def vars(self) -> Mapping[str, JSON]:
+        return self._worker.spec.vars
+
+    @property
+    def flow_digest(self) -> str:
+        return self._worker.spec.flow_digest
+
+    @property
+    def about(self) -> Mapping[str, Shape]:
+        return self._worker.spec.about
+
+    @property
+    def incoming(self) -> Shape:
+        return self._worker.spec.incoming
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        return frozenset(wire.name for wire in self._worker.spec.wires)
+
+    @property
+    def feeds(self) -> frozenset[str]:
+        return self._worker.spec.feeds
 
     # ---- time ------------------------------------------------------------------------------------------------
 
@@ -105,6 +151,14 @@ class NodeContext:
         return Alarms(self._runtime.store)
 
     @property
+    def queue(self) -> Queue:
+        return self._worker.inbox.queue
+
+    @property
+    def retry(self) -> RetryPolicy:
+        return self._worker.spec.retry
+
+    @property
     def set_back(self) -> int:
         return self._runtime.clock.set_back
 
@@ -128,23 +182,20 @@ class NodeContext:
         self.cancel_timer(name, key)
         if self._worker.closing:
             return
+        self._timers[slot] = self._runtime.clock.call_at(at, _Ring(self, slot))
 
-        def fire() -> None:
-            self._timers.pop(slot, None)
-            # for the root of what comes of it, as if the clock had never been set back: no instant comes again
-            self._worker.due.append((name, key, self.set_back + min(timer.when, self.now())))
-            self._worker.nudge(0)
-
-        timer = self._timers[slot] = self._runtime.clock.call_at(at, fire)
+    def rings(self, slot: tuple[str, str]) -> None:
+        """A timer: name and key."""
+        timer = self._timers.pop(slot)
+        # for the root of what comes of it, as if the clock had never been set back: no instant comes again
+        self._worker.is_due((*slot, self.set_back + min(timer.when, self.now())))
 
     def cancel_timer(self, name: str, key: str) -> None:
         timer = self._timers.pop((name, key), None)
         if timer is not None:
             timer.cancel()
-        elif self._worker.due:  # its time has come, but not its turn
-            due = self._worker.due
-            for one in [one for one in due if one[:2] == (name, key)]:
-                due.remove(one)
+        else:
+            self._worker.forget_due(name, key)
 
     def cancel_timers(self) -> None:
         """At the end of the run."""
@@ -188,10 +239,30 @@ class NodeContext:
         except Reject as error:
             self._runtime.rejected(self._worker, error.code, error.reason, message)
         else:
-            await self._worker.out.send(port, stamped)
+            await self._worker.out.send(port, stamped, self._worker.receipt)
 
     def offer(self, message: Message, port: str = "out") -> bool:
-        return self._worker.out.offer(port, self._stamped(message, port))
+        return self._worker.out.offer(port, self._stamped(message, port), self._worker.receipt)
+
+    def hold(self) -> Callable[[], None] | None:
+        receipt = self._worker.receipt
+        if receipt is None:
+            return None
+        receipt.hold()
+        return receipt.done
+
+    def in_flight(self) -> InFlight:
+        worker = self._worker
+        if worker.message is None or worker.plain or worker.node.side_effect == "at_most_once":
+            raise FlowrunnerError(f"{self.address}: in flight can be what an async process, which may repeat, works on")
+        return worker.flight.take_off((self.input, worker.message, worker.receipt))
+
+    def keeps(self, port: str = "out") -> bool:
+        return any(reader.inbox.durable for reader, _ in self._worker.out.readers[port])
+
+    async def taken(self, port: str = "out") -> None:
+        if self.keeps(port):
+            await self._runtime.commits.kept()
 
     def _stamped(self, message: Message, port: str) -> Message:
         """What a node sends by itself: it has its root, or comes from the message that is being processed."""
@@ -224,13 +295,15 @@ class NodeContext:
         payload = {"node": self.id, "code": code, "reason": reason, "message": about}
         if message is not None:
             reply = (message.meta or {}).get("reply")  # who handles the error may answer the request
+            if all(reader.listens for reader, _ in out.readers[ERROR_PORT]):
+                reply = None
             meta = None if reply is None else {"reply": reply}
             record = message.derive(payload, at=now, received_at=now, fields=None, meta=meta)
             record = out.stamp_unkeyed(record, message.root, message.path)
         else:
             record = self.message(payload, position=f"error:{now}:{sum(counters.errors.values())}")
             record = out.stamp_unkeyed(record, record.root, None)
-        took, full = out.spare(ERROR_PORT, record)
+        took, full = out.spare(ERROR_PORT, record, self._worker.receipt if message is self._worker.message else None)
         for _ in range(full):
             self.drop("error-port-full")
         return took > 0
@@ -248,16 +321,36 @@ class NodeContext:
             if counters.connected is not True:
                 lost = self._lost or counters.state == "disconnected"
                 self.log.change(logging.INFO, "connected again" if lost else "connected")
-            counters.connected, self._lost = True, ""
+            counters.connected, self._lost, self._away = True, "", ("", "")
             counters.state = "running" if counters.state == "disconnected" else counters.state
         else:
-            news = counters.connected is not False or counters.last_error != f"{code}: {reason}"
+            news = counters.connected is not False or self._away != (code, reason)
             counters.connected = False
             if reason and news:  # without a reason it is only the beginning: nothing has failed yet
                 self.log.change(logging.WARNING, f"{code.replace('-', ' ')}: %s", reason)
                 counters.state = "disconnected" if counters.state == "running" else counters.state
                 counters.error(code, reason, self.now())
+                self._away = (code, reason)
                 self.lost(code, reason)
+        self.tell_status("" if state or not reason else f"{code}: {reason}")
+
+    def tell_status(self, reason: str = "") -> None:
+        """Send by the status port how the node is, where that has changed."""
+        counters, out = self._worker.counters, self._worker.out
+        if (counters.state, counters.connected) == self._status:
+            return
+        self._status = (counters.state, counters.connected)
+        if not out.readers[STATUS_PORT]:
+            return
+        now = self.now()
+        payload: dict[str, JSON] = {
+            "node": self.id, "state": counters.state, "reason": self._runtime.mask(reason), "since": iso(now),
+        }  # fmt: skip
+        if counters.connected is not None:
+            payload["connected"] = counters.connected
+        record = self.message(payload, position=f"status:{now}:{next(self._statuses)}")
+        for _ in range(out.tell(STATUS_PORT, out.stamp_unkeyed(record, record.root, None))):
+            self.drop("status-port-full")
 
     def lost(self, code: str, reason: str) -> None:
         """Send the beginning of an outage by the error port: once, and again when its code changes."""
@@ -266,14 +359,14 @@ class NodeContext:
             self._send_error(code, self._runtime.mask(reason), None)
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
-        return self._runtime.connections.get(self.address, key, make)
+        return self._runtime.connections.get(self._worker.owner, key, make)
 
     def condition(self, text: str) -> Program:
         program = program_of(text, self.vars)
         look = self._runtime.on_condition
         return program if look is None else look(self.address, program)
 
-    def expect_reply(self) -> tuple[str, Awaitable[Response]]:
+    def expect_reply(self) -> tuple[str, asyncio.Future[Response]]:
         return self._runtime.replies.expect(self.address)
 
     def forget_reply(self, handle: str) -> None:

@@ -1,4 +1,4 @@
-"""Awaiting a coroutine by hand, to know when it suspends."""
+"""Awaiting a coroutine by hand, to know when it suspends and when it goes on."""
 
 from __future__ import annotations
 
@@ -28,3 +28,25 @@ def drive(work: Coroutine[Any, Any, Any], on_suspend: Callable[[], None]) -> Gen
                 waiting_for = work.send(sent)
             except StopIteration as stop:
                 return stop.value
+
+
+@types.coroutine
+def stretches(
+    work: Coroutine[Any, Any, None], begins: Callable[[], None], ends: Callable[[], None]
+) -> Generator[Any, Any, None]:
+    """Await ``work``, and call ``begins`` before and ``ends`` behind each stretch in which it runs without a pause."""
+    step: Callable[[Any], Any] = work.send
+    given: Any = None
+    while True:
+        begins()
+        try:
+            waiting_for = step(given)
+        except StopIteration:
+            return
+        finally:
+            ends()
+        try:
+            given = yield waiting_for
+            step = work.send
+        except BaseException as error:  # for the work to handle, cancellation as well
+            step, given = work.throw, error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from flowrunner.message import Instant, Message
 
 if TYPE_CHECKING:
+    from flowrunner.runtime.commits import Commits
     from flowrunner.runtime.worker import Worker
 
 
@@ -16,6 +17,12 @@ class Host(Protocol):
     """Flow time."""
     sliced: bool
     """Whether real time cuts work into slices. Not in virtual time, where runs must not depend on the machine."""
+
+    wiring: int
+    """Grows with every change of wires."""
+
+    commits: Commits
+    """Where what nodes and inboxes keep is handed to the store."""
 
     def rejected(self, worker: Worker, code: str, reason: str, message: Message | None) -> None:
         """A message could not be processed: by the error port, or into the dead letters."""
@@ -28,6 +35,9 @@ class Host(Protocol):
 
     def rested(self) -> None:
         """A worker has come to the end of a round, or waits for something: whoever waits may look again."""
+
+    async def next_rest(self) -> None:
+        """Wait until some worker has come to the end of a round."""
 
     async def release(self, worker: Worker) -> None:
         """The node uses none of its shared connections any more."""

@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from flowrunner.errors import Reject
-from flowrunner.node import Output, Produce
-from flowrunner.runtime.delivery import BadOutput
+from flowrunner.message import Message
+from flowrunner.node import Output, Produce, Tracked
+from flowrunner.runtime.drive import stretches
+from flowrunner.runtime.lineage import BadOutput
+from flowrunner.runtime.receipt import Receipt
 from flowrunner.runtime.supervision import NODE_FAULTS, cancelled_from_outside
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ async def run_source(worker: Worker, produce: Produce) -> None:
         generation = life.generation
         life.producing = asyncio.current_task()
         try:
-            await _produce(worker, produce)
+            await stretches(_produce(worker, produce), worker.out.runs, worker.out.pauses)
         except asyncio.CancelledError as error:
             if life.interrupted and life.producing is not None:
                 life.interrupted = False
@@ -38,28 +41,39 @@ async def run_source(worker: Worker, produce: Produce) -> None:
             await life.reopen(error, generation)
         else:
             worker.counters.state = "finished"
+            worker.ctx.tell_status()
             return
         finally:
             life.producing = None
 
 
 async def _produce(worker: Worker, produce: Produce) -> None:
-    source = produce(worker.ctx)
+    source, out, life = produce(worker.ctx), worker.out, worker.life
     try:
         async for made in source:
-            if worker.life.ending or worker.life.interrupted:  # a node that swallowed its cancellation
+            if life.ending or life.interrupted:  # a node that swallowed its cancellation
                 raise asyncio.CancelledError
-            await _hand_on(worker, made)
-            if worker.life.failures:
-                worker.life.recovered()
+            if not (type(made) is Message and out.gather(made)):
+                await _hand_on(worker, made)
+            if life.failures:
+                life.recovered()
     finally:
         close: Callable[[], Awaitable[None]] | None = getattr(source, "aclose", None)
         if close is not None:
             await close()
 
 
-async def _hand_on(worker: Worker, made: Output) -> None:
+async def _hand_on(worker: Worker, made: Output | Tracked) -> None:
     """One that cannot be sent (no message, no key) is rejected; the source goes on."""
+    if not isinstance(made, Tracked):
+        await _send(worker, made, None)
+        return
+    receipt = Receipt(made.done, worker.host.commits)
+    await _send(worker, made.message, receipt)
+    receipt.done()
+
+
+async def _send(worker: Worker, made: Output, receipt: Receipt | None) -> None:
     sent = 0
     try:
         pairs = worker.out.by_port(made)
@@ -71,8 +85,10 @@ async def _hand_on(worker: Worker, made: Output) -> None:
             stamped = worker.out.stamp(message, message.root, message.path)
         except Reject as error:
             worker.host.rejected(worker, error.code, error.reason, message)
+            if receipt is not None:
+                receipt.keep()
         else:
-            await worker.out.send(port, stamped)
+            await worker.out.send(port, stamped, receipt)
             sent += 1
     if not sent:
         await worker.out.breathe()

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any, TypeVar, get_origin
 
 import msgspec
 
+from flowrunner.errors import described
 from flowrunner.node import Node
-from flowrunner.store import Store, StoreFailed
+from flowrunner.store import StateChanges, Store, StoreFailed
 
 T = TypeVar("T")
+
+
+def _nobody(state: NodeState) -> None:
+    """Who is told of changes that are not committed."""
 
 
 class NodeState:
     """One JSON value per key. What was set since the last commit may be lost in a crash.
 
-    ``trouble`` is told, in a sentence, what of it could not be kept, taken over or read.
+    ``changed`` hears that there is something to commit, ``hurry`` that it must not wait; ``trouble`` is told, in a
+    sentence, what of it could not be kept, taken over or read. ``fresh``: what is kept under this name is not for this
+    node.
     """
 
     def __init__(
@@ -26,15 +32,48 @@ class NodeState:
         flow: str,
         node: Node,
         changed: Callable[[NodeState], None],
+        hurry: Callable[[], None],
         trouble: Callable[[str], None],
+        *,
+        fresh: bool = False,
     ) -> None:
         self._store, self._flow, self._id, self._version = store, flow, node.id, node.state_version
-        self._changed = changed
+        self._changed, self._hurry = changed, hurry
         self._trouble = trouble
         self._raw: dict[str, bytes] = {}
         self._values: dict[str, object] = {}
         self._dirty: dict[str, None] = {}
-        self._load(node)
+        self.changed_times = 0
+        """Grows with every change: who compares it sees whether there was one."""
+        self._fresh = fresh
+        if not fresh:
+            self._load(node)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is something to commit."""
+        return bool(self._dirty)
+
+    def detach(self) -> None:
+        """Nothing of it is committed any more: another has taken it over."""
+        self._changed = _nobody
+
+    def attach(self, changed: Callable[[NodeState], None]) -> None:
+        """From now on what changes is committed, and what has changed so far."""
+        self._changed = changed
+        if self._fresh:  # a node of another type had the name
+            self._fresh = False
+            try:
+                self._store.drop_state(self._flow, self._id)
+            except StoreFailed as error:
+                self._trouble(f"what a node of another type kept under this name is still there: {error}")
+        if self._dirty:
+            changed(self)
+
+    def again(self) -> None:
+        """Offer all of it to the store once more: another may have changed what is there."""
+        for key in self:
+            self._mark(key)
 
     def _load(self, node: Node) -> None:
         found = self._store.load_state(self._flow, self._id)
@@ -53,7 +92,7 @@ class NodeState:
                     self._raw[key] = msgspec.json.encode(value)
         except Exception as error:  # the type's own code: one node's defect must not keep the others from starting
             self._raw.clear()
-            why = f"its migrate failed ({type(error).__name__}: {error})"
+            why = f"its migrate failed ({described(error)})"
             self._forget(f"{versions}, and {why}: dropped, the node starts without it")
             return
         for key in found.entries:
@@ -92,27 +131,28 @@ class NodeState:
         self._mark(key)
 
     def hurry(self) -> None:
-        with suppress(StoreFailed):  # offered again with the next group, which says why
-            self.commit()
-            self._store.hurry()
+        self._hurry()
 
     def __iter__(self) -> Iterator[str]:
         return iter([*self._values, *(key for key in self._raw if key not in self._values)])
 
     def _mark(self, key: str) -> None:
+        self.changed_times += 1
         if not self._dirty:
             self._changed(self)
         self._dirty[key] = None
 
-    def commit(self) -> None:
-        """Hand what changed to the store. StoreFailed when it takes no more; all is kept and offered again then."""
+    def changes(self) -> StateChanges:
+        """What changed since the last commit; encoded, and still here."""
         changes: dict[str, bytes | None] = {}
         for key in self._dirty:
             try:
                 key.encode()
                 changes[key] = msgspec.json.encode(self._values[key]) if key in self._values else self._raw.get(key)
             except Exception as error:  # whatever a node's value raises: the other keys are kept all the same
-                self._trouble(f"{key!r} cannot be kept ({type(error).__name__}: {error})")
-        if changes:
-            self._store.save_state(self._flow, self._id, self._version, changes)
+                self._trouble(f"{key!r} cannot be kept ({described(error)})")
+        return StateChanges(self._flow, self._id, self._version, changes)
+
+    def committed(self) -> None:
+        """The changes are the store's."""
         self._dirty.clear()

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import dis
+import functools
+import inspect
 import logging
 import random
+import types
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flowrunner.clock.io_time import pause
-from flowrunner.errors import Fatal, NotConnected
+from flowrunner.errors import Fatal, NotConnected, described
+from flowrunner.node import Node
 from flowrunner.units import SECOND
 
 if TYPE_CHECKING:
@@ -18,9 +25,21 @@ OPEN_LIMIT_S = 30.0
 """Seconds that ``open`` of a node may take."""
 CLOSE_LIMIT_S = 5.0
 """Seconds that ``close`` of a node, or of a shared connection, may take."""
+END_LIMIT_S = 2 * CLOSE_LIMIT_S + 1
+"""Seconds after which nobody waits for the end of a node any more: both of these have had their time."""
 
 NODE_FAULTS = (Exception, SystemExit)
 """What a node may raise without taking the engine with it; sys.exit() in a library is no wish to end the program."""
+FAULTS_OR_CANCELLED = (*NODE_FAULTS, asyncio.CancelledError)
+"""The same of a call that waits for nothing: there a cancellation is the node's own."""
+
+
+@functools.lru_cache(maxsize=256)
+def waits(call: Callable[..., object] | None) -> bool:
+    """Whether a coroutine function may wait for something: not where it holds no await, or another word for one."""
+    if not isinstance(call, types.FunctionType) or not call.__code__.co_flags & inspect.CO_COROUTINE:
+        return True
+    return any(one.opname == "SEND" for one in dis.get_instructions(call))
 
 
 def cancelled_from_outside() -> bool:
@@ -47,9 +66,45 @@ class Supervisor:
         """``produce`` is to be left, because the other half restarts the node."""
         self.ending = False
         """``produce`` is to be left for good."""
+        self.context: contextvars.Context | None = None
+        """What the first attempt has set there, which was made before there was a task: its task begins with it."""
+        self._refused: BaseException | None = None
+        """What the first attempt raised, which was made before there was a task."""
         self._worker = worker
         self._lock = asyncio.Lock()
-        self._random = random.Random(worker.spec.address)  # noqa: S311  (jitter, the same in every virtual run)
+
+    async def open_once(self, limit_s: float) -> None:
+        """One attempt; what it raises is raised here, TimeoutError included, with the node closed again."""
+        worker = self._worker
+        async with self._lock:
+            try:
+                async with asyncio.timeout(limit_s):
+                    await worker.node.open(worker.ctx)
+            except BaseException:
+                await self.close()
+                raise
+            self.opened = True
+            self.generation += 1
+            worker.counters.state = "running"
+
+    def open_at_once(self) -> None:
+        """Open a node that need not wait for anything; what it raises is seen to by `open`, which comes next."""
+        worker = self._worker
+        if not worker.stub:
+            call = getattr(worker.node.open, "__func__", None)  # None: the object has one of its own, a wrapped one
+            if waits(call):
+                return
+            if call is not Node.open:
+                try:
+                    self.context = contextvars.copy_context()
+                    self.context.run(worker.node.open(worker.ctx).send, None)
+                except StopIteration:
+                    self.generation += 1
+                except FAULTS_OR_CANCELLED as error:
+                    self._refused = error
+                    return
+        self.opened = True
+        worker.counters.state = "running"
 
     async def open(self) -> None:
         """Return when the node is open."""
@@ -58,6 +113,9 @@ class Supervisor:
             refused = False
             while not self.opened:
                 try:
+                    if self._refused is not None:
+                        error, self._refused = self._refused, None
+                        raise error
                     async with asyncio.timeout(OPEN_LIMIT_S):
                         await worker.node.open(worker.ctx)
                 except asyncio.CancelledError as error:
@@ -74,6 +132,7 @@ class Supervisor:
                         worker.counters.state = "running"
             if refused and self.away:
                 worker.ctx.connected(True)
+            worker.ctx.tell_status()
 
     async def reopen(self, error: BaseException, generation: int) -> None:
         """What the node of that generation raised: say it, close, wait. ``open`` comes next."""
@@ -130,18 +189,19 @@ class Supervisor:
             counters.error("exception", _said(error), worker.host.now())
             worker.ctx.log.error("it failed and is restarted: %s", _said(error), exc_info=error)
         counters.restarts += 1
+        worker.ctx.tell_status(counters.last_error)
         await self.close()
         await pause(self._delay())
 
     def _delay(self) -> float:
-        """Seconds: doubled from ``retry.first`` to ``retry.max``, less up to a fifth at random."""
-        retry = self._worker.spec.retry
-        wait = min(retry.first * 2 ** min(self.failures, 20), retry.max) / SECOND
+        """Seconds, by the node's ``retry``."""
+        chance = random.Random(f"{self._worker.spec.address} {self.failures}").random()  # noqa: S311  (jitter, the same in every virtual run)
+        wait = self._worker.spec.retry.wait_ns(self.failures, chance)
         self.failures += 1
-        return float(wait * (1 - 0.2 * self._random.random()))
+        return wait / SECOND
 
 
 def _said(error: BaseException, limit_s: float = OPEN_LIMIT_S) -> str:
     if isinstance(error, TimeoutError) and not str(error):
         return f"TimeoutError: it took more than {limit_s:g} s"
-    return f"{type(error).__name__}: {error}"
+    return described(error)

@@ -8,31 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from flowrunner.clock.io_time import breathe, pause, stopwatch
-from flowrunner.errors import Fatal, NotConnected, Reject, Retry
+import msgspec
+
+from flowrunner.clock.io_time import stopwatch
+from flowrunner.errors import Fatal, NotConnected, Reject, Retry, described
 from flowrunner.graph import GraphNode
-from flowrunner.message import Message, Root
+from flowrunner.message import Message, Path, Root
 from flowrunner.node import Output
 from flowrunner.runtime.counters import Counters
 from flowrunner.runtime.delivery import BATCH, SLICE_S, Outlet
-from flowrunner.runtime.drive import drive
+from flowrunner.runtime.flight import Flight
 from flowrunner.runtime.host import Host
-from flowrunner.runtime.inbox import Entry, Inbox
-from flowrunner.runtime.supervision import NODE_FAULTS, Supervisor, cancelled_from_outside
+from flowrunner.runtime.inbox import NONE_YET, Entry, Inbox
+from flowrunner.runtime.receipt import Receipt
+from flowrunner.runtime.supervision import FAULTS_OR_CANCELLED, Supervisor
+from flowrunner.runtime.wake import Wake
 
 if TYPE_CHECKING:
     from flowrunner.runtime.context import NodeContext
 
+STRIDE = 32
+"""Messages between two looks at the stopwatch, at most."""
 INLINE_DEPTH = 24
 """Plain nodes that run inside one another's call before the next gets its own turn."""
-RETRY_S = (0.01, 3600.0)
-"""Bounds of the wait that a node asks for with Retry."""
-_FAULTS_OR_CANCELLED = (*NODE_FAULTS, asyncio.CancelledError)
+LONG_RETRY_S = 1.0
+"""Nobody who stops waits for one that waits for so long."""
+_set = msgspec.structs.force_setattr
 
 Due = tuple[str, str, int]
 """A timer that is due: name, key, instant."""
@@ -41,29 +46,68 @@ Due = tuple[str, str, int]
 class Worker:
     """All is reached from one event loop. ``stub``: the node is not run, a test speaks for it."""
 
-    def __init__(self, spec: GraphNode, inbox: Inbox, host: Host, *, stub: bool = False) -> None:
+    def __init__(self, spec: GraphNode, inbox: Inbox, host: Host, *, stub: bool = False, owner: str = "") -> None:
         self.spec = spec
         self.node = spec.node
         self.inbox = inbox
+        self.listens = bool(spec.kind.cls.listens)
         self.host = host
+        self.stub = stub
+        self.owner = owner or spec.address
+        """Under this name it has shared connections: another worker of the same node has another."""
         self.ctx: NodeContext  # comes right after: the two know each other
         self.counters = Counters()
-        self.wake = asyncio.Event()
+        self.wake = Wake()
         self.out = Outlet(spec, self.counters, host, self.wake.set)
         self.life = Supervisor(self)
-        self.due: deque[Due] = deque()
+        self.due: deque[Due] = NONE_YET
+        self.flight = Flight(self)
         own = None if stub else self.node
         self.process: Callable[[Message, NodeContext], Any] = getattr(own, "process", _swallow if stub else _refuse)
         self.on_timer: Callable[[str, str, NodeContext], Any] | None = getattr(own, "on_timer", None)
         self.plain = not any(inspect.iscoroutinefunction(call) for call in (self.process, self.on_timer))
         self.busy = False
         self.closing = False
-        """The runtime stops: nothing more is begun."""
+        """It ends: nothing more is begun."""
+        self.paused = False
+        """Another may take its place: nothing is begun for now."""
         self.trouble: NotConnected | Retry | Fatal | None = None
         """Why what is in front waits: the worker's task sees to it."""
         self.message: Message | None = None
         """What is being processed."""
-        self._trouble_of = 0  # the generation of the node that raised it
+        self.counts = self.may_repeat and not self.listens
+        """Whether a source waits for what it does. Not where it is never given a message again: it would be of no use,
+        and the source would stand still while an order is on its way."""
+        self.receipt: Receipt | None = None
+        """Its part in the message of a source that wants to hear of the end."""
+        self._stride = 1
+        self.trouble_of = 0  # the generation of the node that raised it
+
+    @property
+    def leaves(self) -> bool:
+        """Whether its source can be asked to take nothing new."""
+        return hasattr(self.node, "leave") and not self.stub
+
+    async def pause(self, limit_s: float) -> bool:
+        """Begin nothing more; whether what was in work has ended within ``limit_s`` seconds."""
+        self.paused = True
+        try:
+            async with asyncio.timeout(limit_s):
+                while self.busy or (self.flight and self.trouble is None):
+                    await self.host.next_rest()
+        except TimeoutError:
+            return False
+        self.flight.give_back()  # nothing, unless its peer has gone
+        return True
+
+    def resume(self) -> None:
+        self.paused = self.closing = False
+        self.wake.set()
+
+    def end(self) -> None:
+        """For good."""
+        self.closing = True
+        self.ctx.cancel_timers()
 
     @property
     def opened(self) -> bool:
@@ -81,23 +125,90 @@ class Worker:
     @property
     def at_rest(self) -> bool:
         """Nothing is on its way through this node."""
-        return not (self.busy or self.out.pending or self.trouble is not None or self.due or len(self.inbox))
+        idle = not (self.busy or self.out.pending or self.trouble is not None or self.due or self.flight)
+        return idle and not len(self.inbox)
 
     @property
     def stuck(self) -> bool:
-        """It cannot go on before its peer is there."""
-        return not self.life.opened or isinstance(self.trouble, NotConnected | Fatal)
+        """It cannot go on before its peer is there, or before a time that its peer has named."""
+        trouble = self.trouble
+        long = isinstance(trouble, Retry) and trouble.after >= LONG_RETRY_S
+        return not self.life.opened or long or isinstance(trouble, NotConnected | Fatal)
 
     # ---- plain nodes ----------------------------------------------------------------------------------------
 
     def nudge(self, depth: int) -> None:
         """Something waits for this worker."""
-        if self.plain and depth < INLINE_DEPTH and self.life.opened and not self.busy:
+        if self.plain and depth < INLINE_DEPTH and self.life.opened and not (self.busy or self.paused):
             try:
                 self.run_plain(depth)
             except Exception as error:  # of the runtime, not of the node: it must not hit the writer
                 self.host.defect(self, error)
         else:
+            self.wake.set()
+
+    def receive(self, wire: str, messages: Sequence[Message], depth: int) -> int:
+        """Work on these at once, where nothing waits before them: how many of them are done with. The others are for
+        the inbox."""
+        if (
+            not self.plain or self.busy or self.paused or depth >= INLINE_DEPTH or not self.life.opened or self.due
+            or self.trouble is not None or not self.inbox.idle or self.out.pending
+        ):  # fmt: skip
+            return 0
+        began = stopwatch()
+        out, ctx, process, life, stride = self.out, self.ctx, self.process, self.life, self._stride
+        collect, plain = out.collect, out.simple
+        came: Path = None
+        onward = out.way(None)
+        self.busy = True
+        out.depth, ctx.input = depth, wire
+        count = 0
+        try:
+            try:
+                for message in messages:
+                    self.message = message
+                    count += 1
+                    try:
+                        result = process(message, ctx)
+                        if type(result) is Message and result.path is None and plain:
+                            _set(result, "root", message.root)  # as `collect` does it, without the call
+                            if message.path is not came:
+                                came, onward = message.path, out.way(message.path)
+                            _set(result, "path", onward)
+                            out.ready.append(result)  # anew each time: what the node sent by itself has handed it on
+                        elif result is not None:
+                            collect(result, message.root, message.path)
+                            plain = out.simple
+                    except FAULTS_OR_CANCELLED as error:
+                        self.failed(error, (wire, message, None))
+                    else:
+                        if life.failures:
+                            life.recovered()
+                    if self.trouble is not None or out.pending:
+                        break
+                    if count % stride == 0 and self.host.sliced and stopwatch() > began + SLICE_S:
+                        break
+            finally:
+                self.counters.received += count
+                self._worked(began, count)
+        except Exception as error:  # of the runtime, not of the node: it must not hit the writer
+            self.host.defect(self, error)
+        return count
+
+    def _worked(self, began: float, count: int) -> None:
+        """A round is over: what came of it is handed on."""
+        self.busy = False
+        self.message = self.receipt = None
+        out, took = self.out, stopwatch() - began
+        self.counters.process_seconds += took
+        if count > 1:  # look at the stopwatch about eight times in a slice
+            self._stride = max(1, min(STRIDE, int(count * SLICE_S / (8 * took + 1e-9))))
+        if out.ready or out.batch:
+            out.hand_on()
+        elif count:
+            self.counters.last_at = self.host.now()
+        out.depth = 0
+        if (self.due or self.trouble is not None or len(self.inbox)) and not out.pending:
             self.wake.set()
 
     def run_plain(self, depth: int) -> None:
@@ -122,64 +233,81 @@ class Worker:
                 count += 1
                 try:
                     if entry is not None:
-                        ctx.input, message, _ = entry
+                        ctx.input, message, receipt = entry
                         self.message = message
-                        result = self.process(message, ctx)
+                        if receipt is None:
+                            result = self.process(message, ctx)
+                        else:
+                            self.receipt = receipt
+                            kept = ctx.state.changed_times
+                            result = self.process(message, ctx)
+                            if ctx.state.changed_times != kept:
+                                receipt.keep()
                         if result is not None:
-                            out.collect(result, message.root, message.path)
+                            out.collect(result, message.root, message.path, receipt)
                     elif due is not None:
-                        self._on_due(due, self._timer_call(due))
-                except _FAULTS_OR_CANCELLED as error:
+                        self.on_due(due, self.timer_call(due))
+                except FAULTS_OR_CANCELLED as error:
                     self.failed(error, entry, due)
                 else:
                     if entry is not None and entry[2] is not None:
+                        self.receipt = None
                         entry[2].done()
                     if self.life.failures:
                         self.life.recovered()
                 if sliced and stopwatch() > until:
                     break
         finally:
-            self.busy = False
-            self.message = None
-            counters = self.counters
-            counters.received += received
-            counters.process_seconds += stopwatch() - began
-            if out.batch:
-                out.hand_on()
-            elif received:
-                counters.last_at = host.now()
-            out.depth = 0
-            if (waiting or self.trouble is not None or len(inbox)) and not out.pending:
-                self.wake.set()
+            self.counters.received += received
+            self._worked(began, received)
 
-    def _timer_call(self, due: Due) -> Any:
+    def timer_call(self, due: Due) -> Any:
         assert self.on_timer is not None  # noqa: S101  (Context.timer refuses nodes without on_timer)
-        self.message = None
+        self.message = self.receipt = None
         self.ctx.input = ""
         return self.on_timer(due[0], due[1], self.ctx)
 
-    def _on_due(self, due: Due, result: Output) -> None:
+    def on_due(self, due: Due, result: Output) -> None:
         if result is not None:
             self.out.collect(result, _timer_root(self.node.id, due), None)
 
+    def is_due(self, due: Due) -> None:
+        """The time of a timer has come; its turn comes in order."""
+        if self.due is NONE_YET:
+            self.due = deque()
+        self.due.append(due)
+        self.nudge(0)
+
+    def forget_due(self, name: str, key: str) -> None:
+        """A timer was cancelled when its time had come already, and not its turn."""
+        for one in [one for one in self.due if one[:2] == (name, key)]:
+            self.due.remove(one)
+
     @property
-    def _must_go_on(self) -> bool:
-        if self.out.pending:
-            return False  # who makes room wakes us
+    def idle(self) -> bool:
+        """Open, and with nothing to do for its own task."""
+        return self.life.opened and not (self.wake or self.must_go_on or self.busy or self.paused or self.out.pending)
+
+    @property
+    def must_go_on(self) -> bool:
+        if self.out.pending or self.paused:
+            return False  # who makes room, or resumes, wakes us
         return self.trouble is not None or bool(self.due) or len(self.inbox) > 0
 
     # ---- what goes wrong --------------------------------------------------------------------------------------
 
     def failed(self, error: BaseException, entry: Entry | None, due: Due | None = None) -> None:
         """What ARCHITECTURE §4 says for each exception."""
-        message = entry[1] if entry is not None else None
+        message, receipt = (entry[1], entry[2]) if entry is not None else (None, None)
+        if receipt is not None:
+            receipt.keep()  # the node may have kept something before it failed
         if isinstance(error, Reject):  # first: by far the most common
             self.host.rejected(self, error.code, error.reason, message)
         elif isinstance(error, Fatal):
             self._keep(entry, due, error)
             self.host.fatal(self, error)
             return
-        elif isinstance(error, NotConnected | Retry) and self._may_repeat and (entry is not None or due is not None):
+        elif isinstance(error, NotConnected | Retry) and self.may_repeat and (entry is not None or due is not None):
             self._keep(entry, due, error)
             if isinstance(error, Retry):
                 self.counters.error("retry", str(error), self.host.now())
@@ -189,121 +317,34 @@ class Worker:
             self.host.rejected(self, code, str(error), message)
         else:
             self.ctx.log.error("a message failed: %r", error, exc_info=error)
-            self.host.rejected(self, "exception", f"{type(error).__name__}: {error}", message)
-        if entry is not None and entry[2] is not None:
-            entry[2].done()
+            self.host.rejected(self, "exception", described(error), message)
+        if receipt is not None:
+            self.receipt = None
+            receipt.done()
 
     def _keep(self, entry: Entry | None, due: Due | None, trouble: NotConnected | Retry | Fatal) -> None:
         """Back to the front, to be tried again when the trouble is over."""
-        self._put_back(entry, due)
-        self.trouble, self._trouble_of = trouble, self.life.generation
+        self.put_back(entry, due)
+        self.trouble, self.trouble_of = trouble, self.life.generation
 
-    def _put_back(self, entry: Entry | None, due: Due | None) -> None:
+    def put_back(self, entry: Entry | None, due: Due | None) -> None:
         if entry is not None:
             self.inbox.put_back(entry)
             self.counters.received -= 1
         elif due is not None:
             self.due.appendleft(due)
 
+    def stumbled(self, error: NotConnected | Retry | Fatal) -> None:
+        """One in flight has failed, and will be tried again with those behind it: nothing more is begun before."""
+        if self.trouble is None:
+            self.trouble, self.trouble_of = error, self.life.generation
+            if isinstance(error, Retry):
+                self.counters.error("retry", str(error), self.host.now())
+        self.wake.set()
+
     @property
-    def _may_repeat(self) -> bool:
+    def may_repeat(self) -> bool:
         return self.node.side_effect != "at_most_once"
-
-    # ---- the worker's own task --------------------------------------------------------------------------------
-
-    async def run(self) -> None:
-        """Open the node, then see to whatever the inline calls leave over. Ends only by cancellation."""
-        while not self.closing:
-            if not self.life.opened:
-                await self.life.open()
-            if self.trouble is not None:
-                await self._mend(self.trouble)
-            elif self._must_go_on:
-                if self.plain:
-                    self.run_plain(0)
-                else:
-                    await self._run_async()
-            self.host.rested()
-            if self._must_go_on:
-                await breathe()
-            else:
-                await self.wake.wait()
-            self.wake.clear()
-
-    async def _mend(self, trouble: NotConnected | Retry | Fatal) -> None:
-        """What is in front waits: for its time, for the peer, or for the end."""
-        if isinstance(trouble, Retry):
-            shortest, longest = RETRY_S
-            await pause(shortest if math.isnan(trouble.after) else min(max(trouble.after, shortest), longest))
-        elif isinstance(trouble, NotConnected):
-            await self.life.reopen(trouble, self._trouble_of)
-            await self.life.open()
-        else:
-            await asyncio.Event().wait()  # until the runtime ends this task
-        self.trouble = None
-
-    async def _run_async(self) -> None:
-        """The same for an async ``process``: one at a time, in order; put back if this task is cancelled."""
-        began, count = stopwatch(), 0
-        self.busy = True
-        try:
-            while self.life.opened and self.trouble is None and not (self.out.pending or self.closing):
-                due = self.due.popleft() if self.due else None
-                entry = None if due is not None else self.inbox.take()
-                if due is None and entry is None:
-                    break
-                await self._one_async(entry, due)
-                count += 1
-                if count >= BATCH or (self.host.sliced and stopwatch() - began > SLICE_S):
-                    break
-        finally:
-            self.busy = False
-            self.message = None
-            self.counters.process_seconds += stopwatch() - began
-            self.out.hand_on()
-
-    async def _one_async(self, entry: Entry | None, due: Due | None) -> None:
-        generation = self.life.generation
-        try:
-            if entry is not None:
-                self.counters.received += 1
-                self.counters.last_at = self.host.now()
-                self.message = entry[1]
-                self.ctx.input = entry[0]
-                result = await self._driven(self.process(entry[1], self.ctx))
-                self.out.collect(result, entry[1].root, entry[1].path)
-            elif due is not None:
-                self._on_due(due, await self._driven(self._timer_call(due)))
-        except asyncio.CancelledError as error:
-            if cancelled_from_outside():
-                self._interrupted(entry, due)
-                raise
-            self.failed(error, entry, due)
-        except NODE_FAULTS as error:
-            if generation != self.life.generation or not self.life.opened:
-                # the node was closed under its feet, by its other half
-                self.failed(NotConnected(f"{type(error).__name__}: {error}"), entry, due)
-                self._trouble_of = generation
-            else:
-                self.failed(error, entry, due)
-        else:
-            if entry is not None and entry[2] is not None:
-                entry[2].done()
-            if self.life.failures:
-                self.life.recovered()
-
-    def _interrupted(self, entry: Entry | None, due: Due | None) -> None:
-        if entry is None or self._may_repeat:
-            self._put_back(entry, due)
-        else:
-            reason = "stopped in the middle; whether it was done is not known, and it is not tried again"
-            self.host.rejected(self, "interrupted", reason, entry[1])
-
-    async def _driven(self, result: Any) -> Output:
-        """Await ``process``; hand on what is ready at the moment it suspends."""
-        if not inspect.iscoroutine(result):
-            return cast(Output, result)  # a plain call in an async node
-        return cast(Output, await drive(result, self.out.hand_on))
 
 
 def _swallow(message: Message, ctx: NodeContext) -> None:

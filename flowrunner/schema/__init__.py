@@ -13,6 +13,7 @@ from flowrunner.schema.types import (
     Secret,
     Template,
     VerdictName,
+    WatchedName,
     decode,
 )
 from flowrunner.schema.walk import describe, schema_of
@@ -32,6 +33,7 @@ __all__ = [
     "Secret",
     "Template",
     "VerdictName",
+    "WatchedName",
     "bind",
     "decode",
     "describe",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from jsonschema import Draft202012Validator
 
 from flowrunner.errors import Mark
 from flowrunner.flowfile.document import Branch, Document, Items, Leaf, Step, Tree, find, mark_of, spell
+from flowrunner.schema.accept import accepting
 from flowrunner.schema.sentences import Finding, no_unit, sentences
 from flowrunner.schema.types import KIND, PARSERS
 from flowrunner.schema.walk import Schema, describe
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 Data = Any
 _VALUE = re.compile(r"write ([^\s\[]+)")
@@ -24,7 +28,14 @@ class Form:
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
-        self.validator = Draft202012Validator(schema)
+        self.accepts = accepting(schema)
+
+    @cached_property
+    def validator(self) -> Draft202012Validator:
+        """Asked only of what is not accepted: to say what is wrong with it."""
+        from jsonschema import Draft202012Validator  # late: it takes long, and a good file has no need of it
+
+        return Draft202012Validator(self.schema)
 
 
 class Ref(msgspec.Struct, frozen=True):
@@ -53,9 +64,10 @@ def bind(document: Document, path: list[Step], form: Form, owner: str) -> Bound:
     reading = _Reading()
     data = reading.plain(tree, form.schema, path)
     before = len(document.problems)
-    for error in form.validator.iter_errors(data):
-        for one in Finding.of(error).meant():
-            _report(document, path, one, owner)
+    if not form.accepts(data):
+        for error in form.validator.iter_errors(data):
+            for one in Finding.of(error).meant():
+                _report(document, path, one, owner)
     _check_kinds(document, reading.refs)
     sound = len(document.problems) == before and not reading.broken
     return Bound(data if sound else None, reading.refs)

@@ -107,7 +107,10 @@ def _unknown(finding: Finding, owner: str) -> Iterator[Sentence]:
         if key in known:
             continue
         if key == "from" and "type" in known:
-            yield key, "unknown-option", f"{owner} is a source, it reads from no node", "remove this"
+            what, hint = "is a source, it reads from no node", "remove this"
+            if "nodes" in known:
+                what, hint = "listens to nodes, it does not read from them", "name them under nodes:"
+            yield key, "unknown-option", f"{owner} {what}", hint
             continue
         if key == "queue" and "type" in known:
             yield key, "unknown-option", f"{owner} has no option 'queue'", "a source has no inbox; remove this"

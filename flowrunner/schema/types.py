@@ -41,6 +41,9 @@ InputName = Annotated[str, _kind("input", min_length=1)]
 NodeName = Annotated[str, _kind("wire", min_length=1)]
 """Another node that is read beside ``from``; it must be there and enabled."""
 
+WatchedName = Annotated[str, _kind("watched", min_length=1)]
+"""Another node whose errors or states are listened to (`Node.listens`)."""
+
 VerdictName = Annotated[str, _kind("verdict", min_length=1)]
 """A threshold whose verdict every record that comes in must carry; it must be there and enabled."""
 

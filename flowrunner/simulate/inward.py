@@ -59,7 +59,7 @@ def _wanted(spec: GraphNode, places: Places) -> Iterator[tuple[str, Any]]:
         yield from {"broker": places.broker, **dict.fromkeys(LOGIN, "")}.items()
         if places.mqtt_protocol == "3.1.1":
             yield from {"protocol": "3.1.1", **{name: None for name in ("expiry",) if name in known}}.items()
-    elif kind == "http-poll":
+    elif kind in ("http-out", "http-poll"):
         if known["method"] != "GET" or not is_loopback(urlsplit(known["url"]).hostname or ""):
             yield from {"url": f"http://{NOWHERE}:{NOWHERE_PORT}", "ca_file": ""}.items()
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -99,6 +99,12 @@ class Alarms:
             wheres.append(f"acknowledged_at IS {'NOT ' if acknowledged else ''}NULL")
         query = f"SELECT {NAMES} FROM alarms WHERE {' AND '.join(wheres)} ORDER BY last_at DESC, id DESC LIMIT ?"  # noqa: S608  (own names)
         return self._store.read(lambda sql: [_alarm(row) for row in sql.execute(query, [*values, limit])])
+
+    def open(self) -> tuple[int, Severity | None]:
+        """How many nobody has acknowledged, and the worst severity among them."""
+        query = "SELECT severity, count(*) FROM alarms WHERE acknowledged_at IS NULL GROUP BY severity"
+        found: dict[Severity, int] = self._store.read(lambda sql: dict(sql.execute(query).fetchall()))
+        return sum(found.values()), max(found, key=get_args(Severity).index, default=None)
 
     def acknowledge(self, id: int, by: str, now: Instant) -> asyncio.Future[Alarm | None]:  # noqa: A002  (the field's own word)
         """Note who has seen it; who was first stays. None: there is no such alarm."""

@@ -21,16 +21,17 @@ class Lane(Generic[T]):
         self.trouble = ""
         self._write = write
         self._cap = cap
-        self._waiting: list[T] = []
+        self._waiting: list[tuple[T, Callable[[], None] | None]] = []
         self._writing: asyncio.Future[Any] | None = None
 
     def __len__(self) -> int:
         """What is not on its way to the disk yet."""
         return len(self._waiting)
 
-    def add(self, one: T) -> None:
-        """Write ``one`` as soon as may be. It is kept however full the lane is; see ``room``."""
-        self._waiting.append(one)
+    def add(self, one: T, written: Callable[[], None] | None = None) -> None:
+        """Write ``one`` as soon as may be. It is kept however full the lane is; see ``room``. ``written`` is called
+        when it is on the disk."""
+        self._waiting.append((one, written))
         self._go()
 
     async def room(self) -> None:
@@ -56,21 +57,24 @@ class Lane(Generic[T]):
             return
         batch, self._waiting = self._waiting, []
         try:
-            self._writing = self._write(batch)
+            self._writing = self._write([one for one, _ in batch])
         except (StoreFailed, RuntimeError) as error:  # the latter: the store is closed already
             self._failed(batch, error)
         else:
             self._writing.add_done_callback(lambda done: self._written(batch, done))
 
-    def _written(self, batch: list[T], done: asyncio.Future[Any]) -> None:
+    def _written(self, batch: list[tuple[T, Callable[[], None] | None]], done: asyncio.Future[Any]) -> None:
         self._writing = None
         error = asyncio.CancelledError("the loop ends") if done.cancelled() else done.exception()
         if error is not None:
             self._failed(batch, error)
         else:
             self.trouble = ""
+            for _, written in batch:
+                if written is not None:
+                    written()
             self._go()
 
-    def _failed(self, batch: list[T], error: BaseException) -> None:
+    def _failed(self, batch: list[tuple[T, Callable[[], None] | None]], error: BaseException) -> None:
         self._waiting = batch + self._waiting
         self.trouble = str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""The file and its tables: opening, migrations, and the SQL for node state and dead letters.
+"""The file and its tables: opening, migrations, and the SQL for node state.
 
 The tables of every room are made here, because a file has one version.
 """
@@ -15,12 +15,12 @@ from pathlib import Path
 import msgspec
 
 from flowrunner.errors import UsageError
-from flowrunner.message import Instant
 
 BUSY_SECONDS = 1.0
 """How long a write waits for somebody who holds the file by hand (the sqlite3 shell) before it counts as failed."""
-LETTERS_KEPT = 10_000
-LETTERS_DROPPED = "dead_letters_dropped"
+
+LIVE_SINCE = "journal_live_since_ns"
+"""Counter: when orders that count were first asked for with this journal."""
 
 MIGRATIONS: Sequence[Sequence[str]] = (
     (
@@ -94,6 +94,43 @@ MIGRATIONS: Sequence[Sequence[str]] = (
             id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, stopped INTEGER NOT NULL, by TEXT NOT NULL,
             reason TEXT NOT NULL)""",
     ),
+    (
+        """CREATE TABLE inbox (
+            flow TEXT NOT NULL, node TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, wire TEXT NOT NULL,
+            message BLOB NOT NULL, PRIMARY KEY (flow, node, seq)) WITHOUT ROWID""",
+    ),
+    (
+        "ALTER TABLE dead_letters ADD COLUMN wire TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE dead_letters ADD COLUMN attempts INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE dead_letters ADD COLUMN obstacle TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE dead_letters ADD COLUMN standing TEXT NOT NULL DEFAULT 'kept'",
+        "ALTER TABLE dead_letters ADD COLUMN answer TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX dead_letters_asked ON dead_letters (id) WHERE standing != 'kept'",
+    ),
+    (
+        """CREATE TABLE users (
+            name TEXT PRIMARY KEY, role TEXT NOT NULL, password TEXT NOT NULL, created_at INTEGER NOT NULL,
+            last_at INTEGER) WITHOUT ROWID""",
+        """CREATE TABLE sessions (
+            digest BLOB PRIMARY KEY, user TEXT NOT NULL REFERENCES users (name), begun_at INTEGER NOT NULL,
+            seen_at INTEGER NOT NULL) WITHOUT ROWID""",
+        "CREATE INDEX sessions_of_user ON sessions (user)",
+        """CREATE TABLE keys (
+            name TEXT PRIMARY KEY, role TEXT NOT NULL, digest BLOB NOT NULL, created_at INTEGER NOT NULL,
+            used_at INTEGER) WITHOUT ROWID""",
+        """CREATE TABLE audit (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, kind TEXT NOT NULL, who TEXT NOT NULL,
+            origin TEXT NOT NULL, flow TEXT NOT NULL, node TEXT NOT NULL, text TEXT NOT NULL, detail BLOB NOT NULL)""",
+        "CREATE INDEX audit_of_kind ON audit (kind, id)",
+        "CREATE INDEX audit_by_time ON audit (at)",
+    ),
+    (
+        # The list of events is read backwards in time, table by table.
+        "CREATE INDEX order_steps_by_time ON order_steps (at)",
+        "CREATE INDEX switch_steps_by_time ON switch_steps (at)",
+        "CREATE INDEX dead_letters_by_time ON dead_letters (at)",
+        "CREATE INDEX audit_of_kind_by_time ON audit (kind, at)",
+    ),
 )
 """Step n makes version n of the file out of version n - 1. A step that was released is never edited; add one."""
 
@@ -105,15 +142,13 @@ class NodeState(msgspec.Struct, frozen=True):
     entries: dict[str, bytes] = {}
 
 
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that was rejected with nobody wired to the error port. ``message`` is its JSON."""
+class StateChanges(msgspec.Struct, frozen=True):
+    """What a node changed since the last commit: key → encoded value, None where the key is gone."""
 
-    at: Instant
     flow: str
     node: str
-    code: str
-    reason: str
-    message: bytes
+    version: int
+    entries: dict[str, bytes | None]
 
 
 # ---- the file ---------------------------------------------------------------------------------------------
@@ -129,7 +164,9 @@ def connect(path: Path | None, migrations: Sequence[Sequence[str]] = MIGRATIONS)
     connection = None
     try:
         if path is not None:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            if not path.exists():
+                _begin(path, migrations)
+            os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         connection = sqlite3.connect(
             path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -154,9 +191,28 @@ def connect(path: Path | None, migrations: Sequence[Sequence[str]] = MIGRATIONS)
 @cache
 def _empty() -> bytes:
     """A new store as it lies in memory: tests make many of them."""
+    return _blank(MIGRATIONS)
+
+
+def _blank(migrations: Sequence[Sequence[str]]) -> bytes:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        _migrate(connection, "the store in memory", MIGRATIONS)
+        _migrate(connection, "the store in memory", migrations)
         return connection.serialize()
+
+
+def _begin(path: Path, migrations: Sequence[Sequence[str]]) -> None:
+    """The file is there whole or not at all: one that is empty was damaged, and did not just begin."""
+    new = path.with_name(f"{path.name}.new")
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(_empty() if migrations is MIGRATIONS else _blank(migrations))
+            file.flush()
+            os.fsync(fd)
+        new.rename(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def _migrate(connection: sqlite3.Connection, place: str, migrations: Sequence[Sequence[str]]) -> None:
@@ -191,8 +247,10 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def read_state(connection: sqlite3.Connection, flow: str, node: str) -> NodeState:
     row = connection.execute("SELECT version FROM node_version WHERE flow = ? AND node = ?", (flow, node)).fetchone()
+    if row is None:  # it is written with the first entry: there is none
+        return NodeState()
     entries = connection.execute("SELECT key, value FROM node_state WHERE flow = ? AND node = ?", (flow, node))
-    return NodeState(row[0] if row else 0, dict(entries.fetchall()))
+    return NodeState(row[0], dict(entries.fetchall()))
 
 
 def write_state(
@@ -218,33 +276,7 @@ def delete_state(connection: sqlite3.Connection, flow: str, node: str) -> None:
     connection.execute("DELETE FROM node_state WHERE flow = ? AND node = ?", (flow, node))
 
 
-# ---- dead letters -----------------------------------------------------------------------------------------
-
-
-def read_letters(connection: sqlite3.Connection, flow: str | None, limit: int) -> list[DeadLetter]:
-    """Newest first."""
-    rows = connection.execute(
-        "SELECT at, flow, node, code, reason, message FROM dead_letters "
-        "WHERE ?1 IS NULL OR flow = ?1 ORDER BY id DESC LIMIT ?2",
-        (flow, limit),
-    )
-    return [DeadLetter(at=r[0], flow=r[1], node=r[2], code=r[3], reason=r[4], message=r[5]) for r in rows]
-
-
-def write_letters(connection: sqlite3.Connection, letters: Sequence[DeadLetter], dropped: int) -> None:
-    """Append, keep the newest LETTERS_KEPT, and count the others beside those ``dropped`` on the way here."""
-    connection.executemany(
-        "INSERT INTO dead_letters (at, flow, node, code, reason, message) VALUES (?, ?, ?, ?, ?, ?)",
-        [(each.at, each.flow, each.node, each.code, each.reason, each.message) for each in letters],
-    )
-    dropped += connection.execute(
-        "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?", (LETTERS_KEPT,)
-    ).rowcount
-    if dropped:
-        connection.execute(
-            "INSERT INTO counters VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
-            (LETTERS_DROPPED, dropped),
-        )
+# ---- counters ------------------------------------------------------------------------------------------------
 
 
 def read_counter(connection: sqlite3.Connection, name: str) -> int:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
-from flowrunner.errors import FlowrunnerError
+from flowrunner.errors import FlowrunnerError, UsageError
+from flowrunner.store.damaged import is_damage
 from flowrunner.store.tables import transaction
 from flowrunner.store.unsaved import Unsaved
 
@@ -68,14 +69,25 @@ class Job(Generic[T]):
 class Writer:
     """Lock order: ``using`` (the connection, for a whole transaction or read) before ``_wake`` (the queue)."""
 
-    def __init__(self, connection: sqlite3.Connection, place: str, *, inline: bool) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        place: str,
+        *,
+        inline: bool,
+        replace: Callable[[str], sqlite3.Connection] | None = None,
+    ) -> None:
+        """``replace``: what is wrong with a damaged file → a connection to a new one; UsageError when that must not be.
+        None: never."""
         self.connection = connection
+        self._replace = replace
         self.using = threading.RLock()
         self.failed: str | None = None
         self.closed = False
         self._place = place
         self._wake = threading.Condition()
         self._unsaved = Unsaved()
+        self._offered = self._saved = 0  # how often changes came; and up to which time they are all on the disk
         self._jobs: list[Job[Any]] = []
         self._commit_at = 0.0  # monotonic seconds; of meaning while something is unsaved
         self._retry = RETRY_FIRST
@@ -95,6 +107,7 @@ class Writer:
                 raise StoreFailed(f"{self.failed}; {UNSAVED_LIMIT} changes wait already, this one is refused")
             if not self._unsaved:
                 self._commit_at = time.monotonic() + LINGER
+            self._offered += 1
             yield self._unsaved
             self._wake.notify()
         self._write_inline()
@@ -122,10 +135,17 @@ class Writer:
             except sqlite3.Error as error:
                 raise StoreFailed(f"cannot read {self._place}: {error}; check the disk, or restore it") from error
 
-    def has_failed_changes(self) -> bool:
-        """Whether changes wait that a commit has already failed to write."""
+    @property
+    def offered(self) -> int:
+        """A mark for `has_saved`: all changes that came so far."""
         with self._wake:
-            return self.failed is not None and bool(self._unsaved)
+            return self._offered
+
+    def has_saved(self, mark: int) -> bool:
+        """Whether all changes up to ``mark`` are on the disk. That none wait means nothing: they may be on their way,
+        and come back."""
+        with self._wake:
+            return self._saved >= mark
 
     async def close(self) -> None:
         """Refuse new work, write what is queued, close the connection. Safe to repeat."""
@@ -180,16 +200,22 @@ class Writer:
         with self.using:
             with self._wake:
                 unsaved, self._unsaved = self._unsaved, Unsaved()
+                mark = self._offered
                 jobs, self._jobs = self._jobs, []
             self._writing = True
             try:
                 state_trouble = self._commit(unsaved, jobs)
+                if self._replaced(state_trouble, jobs):
+                    state_trouble = self._commit(unsaved, jobs)
             except BaseException:  # Ctrl-C, in the caller's thread
                 self._put_back(unsaved)
                 raise
             finally:
                 self._writing = False
-            if state_trouble is not None:
+            if state_trouble is None:
+                with self._wake:
+                    self._saved = mark
+            else:
                 self._put_back(unsaved)
             self._note(state_trouble or next((job.error for job in jobs if _of_the_file(job.error)), None))
         for job in jobs:
@@ -222,6 +248,21 @@ class Writer:
             job.error = self._attempt(lambda job=job: job.run(self.connection))  # type: ignore[misc]
         return state_trouble
 
+    def _replaced(self, state_trouble: Exception | None, jobs: Sequence[Job[Any]]) -> bool:
+        """Whether the file turned out to be damaged, and a new one has taken its place."""
+        damage = next((one for one in (state_trouble, *(job.error for job in jobs)) if is_damage(one)), None)
+        if damage is None or self._replace is None:
+            return False
+        damaged = self.connection
+        try:
+            self.connection = self._replace(str(damage))
+        except UsageError as error:
+            logger.error("%s", error)
+            self._replace = None  # it is not tried, and said, again and again
+            return False
+        damaged.close()
+        return True
+
     def _attempt(self, write: Callable[[], None]) -> Exception | None:
         try:
             with transaction(self.connection):
@@ -249,7 +290,8 @@ class Writer:
                 logger.info("%s is written again; nothing that waited was lost", self._place)
             self.failed, self._retry = None, RETRY_FIRST
             return
-        text = f"cannot write {self._place}: {trouble}; free some space or check the disk"
+        step = "start flowrunner again: it then says what can be done" if is_damage(trouble) else "free some space"
+        text = f"cannot write {self._place}: {trouble}; {step}, or check the disk"
         if self.failed is None:
             known = _of_the_file(trouble)
             logger.error("%s. Changes are kept in memory and tried again", text, exc_info=None if known else trouble)

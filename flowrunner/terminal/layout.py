@@ -36,6 +36,7 @@ class Picture(msgspec.Struct, frozen=True):
     """For the last line."""
     closing: bool = False
     """The last one: it stays on the screen."""
+    hint: str = "Ctrl-C stops"
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -75,9 +76,10 @@ def columns_for(rows: Sequence[Row], width: int) -> list[Column]:
         Column("rate", 7, right=True),
         Column("age", 6, right=True),
     ]
+    fixed += [Column("inbox", 5, right=True)] if any(one.inbox for one in rows) else []
     fixed += [Column("errors", 6, right=True)] if any(one.errors for one in rows) else []
     fixed += [Column("dropped", 7, right=True)] if any(one.dropped for one in rows) else []
-    for goes in ("type", "dropped", "rate", "age", "errors"):
+    for goes in ("type", "inbox", "dropped", "rate", "age", "errors"):
         if width - _width(fixed) >= LEAST_VALUE:
             break
         fixed = [one for one in fixed if one.name != goes]
@@ -109,6 +111,8 @@ def _cells(row: Row, columns: Iterable[Column]) -> Iterable[Piece]:
                 yield _fit(row.rate, column), "quiet" if row.rate == "–" else ""
             case "age":
                 yield _fit(row.age, column), "quiet" if row.age == "–" else ""
+            case "inbox":
+                yield _fit(row.inbox, column), "quiet" if row.inbox == "0" else ""
             case "errors":
                 yield _fit(row.errors, column), "bad"
             case "dropped":
@@ -141,7 +145,7 @@ def _head(parts: Sequence[str], width: int) -> Text:
 def _foot(picture: Picture, rows: Sequence[Row]) -> str:
     hidden = len(picture.rows) - len(rows)
     trouble = sum(one.rank == 0 for one in picture.rows) - sum(one.rank == 0 for one in rows)
-    parts = [] if picture.closing else ["Ctrl-C stops"]
+    parts = [] if picture.closing else [picture.hint]
     parts += picture.notes
     if hidden:
         why = f", {trouble} of them in trouble" if trouble else ", none of them in trouble"

@@ -63,7 +63,6 @@ class Terminal:
         """Begin the table of ``engine``, which answers at the URL ``base``. Within the running loop."""
         live = isinstance(engine.clock, LiveClock)
         scene = Scene(
-            titles={head.name: _title(head.title) for head in engine.graph.flows.values()},
             base=base,
             speed=getattr(engine.clock, "speed", 1.0),
             live=live,
@@ -91,7 +90,8 @@ class Terminal:
         def look() -> None:
             workers = engine.runtime.workers
             nodes = [glance(one.spec, one.counters, one.inbox) for one in workers.values()]
-            painter.show(Look(engine.clock.now(), time.monotonic_ns() - began, nodes))
+            titles = {head.name: _title(head.title) for head in engine.graph.flows.values()}
+            painter.show(Look(engine.clock.now(), time.monotonic_ns() - began, nodes, titles))
 
         def again() -> None:
             self._tick = loop.call_later(LOOK_EVERY_S, again)

@@ -43,7 +43,6 @@ class Line(msgspec.Struct, frozen=True):
 class Scene(msgspec.Struct, frozen=True):
     """What stays as it is during a run."""
 
-    titles: dict[str, str]
     base: str
     speed: float
     live: bool
@@ -58,6 +57,8 @@ class Look(msgspec.Struct, frozen=True):
     now: Instant
     up_ns: int
     nodes: list[Glance]
+    titles: dict[str, str]
+    """Flow → its title."""
 
 
 class Painter(threading.Thread):
@@ -227,19 +228,19 @@ class Painter(threading.Thread):
         from flowrunner.terminal.layout import Picture
 
         scene, rows = self._scene, []
+        before, self._rates = self._rates, {}  # of nodes that are gone nothing is kept
         for one in look.nodes:
-            rate = self._rates.get((one.flow, one.id))
-            if rate is None:
-                rate = self._rates[one.flow, one.id] = Rate(int(WINDOW_S * SECOND * scene.speed))
+            rate = before.get((one.flow, one.id)) or Rate(int(WINDOW_S * SECOND * scene.speed))
+            self._rates[one.flow, one.id] = rate
             rate.learn(one.passed, one.last_at)
             rows.append(row(one, rate.at(look.now), look.now, int(60 * SECOND * scene.speed), self._mask))
-        names = list(scene.titles)
+        names = list(look.titles)
         what = names[0] if len(names) == 1 else f"{len(names)} flows"
-        title = scene.titles[names[0]] if len(names) == 1 else ""
+        title = look.titles[names[0]] if len(names) == 1 else ""
         time = f"{iso(look.now)[:19].replace('T', ' ')}Z"
         if not scene.live:
             time = f"flow time {time} ×{scene.speed:g}"
         head = [what, title, time, scene.base, f"up {age_text(look.up_ns)}"]
-        titles = {name: plain(title, self._mask) for name, title in scene.titles.items()}
+        titles = {name: plain(title, self._mask) for name, title in look.titles.items()}
         notes = [] if scene.speed == 1 else ["rates and ages in flow time"]
         return Picture([plain(one, self._mask) for one in head if one], titles, rows, notes, self._resting)

@@ -31,6 +31,8 @@ class Row(msgspec.Struct, frozen=True):
     dropped: str
     rank: int
     """The smaller, the sooner it must be seen."""
+    inbox: str = ""
+    """How many messages wait, where that is shown."""
 
 
 def row(one: Glance, rate: float | None, now: Instant, recent: int, mask: Mask) -> Row:
@@ -52,8 +54,8 @@ def row(one: Glance, rate: float | None, now: Instant, recent: int, mask: Mask) 
         rate=rate_text(rate),
         age="–" if since is None else age_text(now - since),
         value=value,
-        errors=_count(one.errors),
-        dropped=_count(one.dropped),
+        errors=count_text(one.errors),
+        dropped=count_text(one.dropped),
         rank=_rank(one, now, recent),
     )
 
@@ -69,7 +71,8 @@ def _rank(one: Glance, now: Instant, recent: int) -> int:
     return 2 if now - one.last_at < recent else 3
 
 
-def _count(number: int) -> str:
+def count_text(number: int) -> str:
+    """Nothing for none, thousands from ten thousand on."""
     return "" if not number else str(number) if number < 10_000 else f"{number // 1000}k"
 
 

@@ -94,7 +94,8 @@ def _ports(spec: GraphNode, nodes: Iterable[GraphNode]) -> list[str]:
     """Every port that something can leave by."""
     original = getattr(spec.node, "original", spec.node)
     silent = set(original.silent_ports())
-    read = any((wire.source, wire.port) == (spec.address, ERROR_PORT) for one in nodes for wire in one.wires)
+    wires = (wire for one in nodes for wire in one.wires if not wire.listens)
+    read = any((wire.source, wire.port) == (spec.address, ERROR_PORT) for wire in wires)
     return [*(port for port in spec.shapes if port not in silent), *([ERROR_PORT] if read else [])]
 
 

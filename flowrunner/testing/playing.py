@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from flowrunner.clock import VirtualClock, VirtualDeadlock, VirtualLoop, run_virtual
 from flowrunner.connections import Connections
 from flowrunner.engine import Engine
-from flowrunner.errors import FlowrunnerError, Reject, UsageError
+from flowrunner.errors import FlowrunnerError, Reject, UsageError, described
 from flowrunner.flowfile import CaseStep, Environment, Expectation, Step
 from flowrunner.graph import ERROR_PORT, Checked, Graph, GraphNode, check_flows
 from flowrunner.message import Instant
@@ -134,7 +134,8 @@ class _Play:
                 await self.rig.engine.runtime.stop()
             await store.close()
 
-    def _engine(self) -> Engine:
+    def _graph(self) -> Graph:
+        """The flow in the present environment, with nodes that have not run."""
         graph = self.trial.graph
         if graph is None or self.environment != self.trial.environment:
             checked = check_flows(self.trial.texts, self.environment, self.registry)
@@ -145,6 +146,10 @@ class _Play:
         graph = _anew(graph)
         self.stage.set(graph)
         self.outcome.graphs.append(graph)
+        return graph
+
+    def _engine(self) -> Engine:
+        graph = self._graph()
         engine = Engine(Checked(graph, []), store=self.store, clock=self.clock, sliced=False, connections=Connections())
         engine.runtime.on_condition = self.watching.look_on
         return engine
@@ -163,11 +168,14 @@ class _Play:
             self._fail([f"the flow stopped: {self.rig.failed}"], "name")
 
     def _expected(self, address: str) -> bool:
-        """Whether the test says something of what leaves this node's error port."""
+        """Whether the test says something of what leaves this node's error port, or of who listens to it."""
         steps = (one for one in self.trial.case.steps if isinstance(one, CaseStep))
         everything = [*self.trial.case.expect, *(one for step in steps for one in step.expect or ())]
         wires = [wire for one in everything for wire in (one.from_, *(one.order or ())) if wire is not None]
-        return any((self._address(split(wire)[0]), split(wire)[1]) == (address, ERROR_PORT) for wire in wires)
+        told = {(self._address(name), port) for name, port in map(split, wires)}
+        inputs = [wire for name, _ in told if (spec := self.rig.engine.graph.nodes.get(name)) for wire in spec.wires]
+        listened = {wire.source for wire in inputs if wire.listens and wire.port == ERROR_PORT}
+        return (address, ERROR_PORT) in told or address in listened
 
     def _fail(self, lines: list[str], *place: Step) -> None:
         """Why it is so is said once."""
@@ -217,7 +225,7 @@ class _Play:
         elif step.restart:
             await self._restart({})
         else:
-            await self._restart(step.reload if isinstance(step.reload, dict) else {})
+            await self._reload(step.reload if isinstance(step.reload, dict) else {})
 
     async def _emit(self, step: CaseStep) -> None:
         name, port = split(step.emit or "")
@@ -232,7 +240,7 @@ class _Play:
             reason = f"{name!r} does not take this value: {error.reason}; if it should not: refused: true"
             raise _StepFailed(reason) from None
         except NODE_FAULTS as error:  # of the node's own `say`
-            raise _StepFailed(f"{name} cannot say this: {type(error).__name__}: {error}") from error
+            raise _StepFailed(f"{name} cannot say this: {described(error)}") from error
         if step.refused:
             raise _StepFailed(f"{name!r} was expected to refuse this value, and took it")
         age = (step.age or 0) - (step.ahead or 0)
@@ -246,6 +254,14 @@ class _Play:
         self._look()
         self.environment |= as_texts(changed)
         await self.rig.restart()
+
+    async def _reload(self, changed: Environment) -> None:
+        self._look()
+        self.environment |= as_texts(changed)
+        outcome = await self.rig.reload(Checked(self._graph(), []))
+        if outcome.result in ("refused", "failed"):
+            raise _StepFailed(f"the flow as it is now is not taken: {outcome.reason}")
+        self.stage.reloaded(self.rig.engine.graph)
 
     # ---- expectations -----------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
+from flowrunner.changeover import Reloaded
 from flowrunner.clock import Clock, VirtualClock, VirtualLoop, run_virtual
 from flowrunner.connections import Connections
 from flowrunner.engine import Engine
@@ -56,14 +57,23 @@ class Rig:
         self.sent: list[Sent] = []
         """Every message that left a node, in order, also by error ports that nobody reads."""
         self._numbers = 0
+        self.registry = Registry()
+        """Of the node types that a reload may use."""
         self.engine = make()
 
     async def start(self) -> None:
         """For `run_flow`: begin to run the flow."""
+        self.engine.runtime.on_worker = self._record
         await self.engine.start()
-        for address, worker in self.engine.runtime.workers.items():
-            worker.tap = self._recorder(address)
         await self.settle()
+
+    async def reload(self, checked: Checked | str) -> Reloaded:
+        """Run another version of the flow from now on, as when its file is saved; a text is checked first."""
+        if isinstance(checked, str):
+            checked = check_flows({"flow.yaml": checked}, {}, self.registry, before=self.engine.graph)
+        outcome = await self.engine.reload(checked)
+        await self.settle()
+        return outcome
 
     async def restart(self) -> None:
         """Stop the program cleanly and start it again, with what it kept. What was seen before stays in ``out``."""
@@ -71,11 +81,13 @@ class Rig:
         self.engine = self._make()
         await self.start()
 
-    def _recorder(self, address: str) -> Callable[[str, Message], None]:
+    def _record(self, worker: Worker) -> None:
+        address = worker.spec.address
+
         def record(port: str, message: Message) -> None:
             self.sent.append(Sent(self.clock.now(), address, port, message))
 
-        return record
+        worker.tap = record
 
     def _address(self, node: str) -> str:
         flow = next(iter(self.engine.graph.flows))
@@ -200,6 +212,7 @@ def run_flow(
             return engine_of(text, clock, own, environment, registry or Registry(), stubs, connections())
 
         rig = Rig(make, clock, loop)
+        rig.registry = registry or rig.registry
         try:
             with patience(rig, patience_s):
                 await rig.start()

@@ -55,6 +55,10 @@ class Stage:
                     made.go_on(before[address])
                 spec.node = self._nodes[address] = made
 
+    def reloaded(self, graph: Graph) -> None:
+        """These nodes run now: those of before where nothing about them changed."""
+        self._nodes = {name: one.node for name, one in graph.nodes.items() if isinstance(one.node, StubNode)}
+
     def _peer(self, spec: GraphNode, stub: Stub) -> StandInExchange | StandInPrices:
         peer = self._peers.get(spec.address)
         if peer is None:
@@ -103,7 +107,7 @@ class Stage:
         elif isinstance(peer, StandInPrices):
             peer.trouble = AWAY if away else self.stubs[address].reason
         else:
-            self._nodes[address].leave(away)
+            self._nodes[address].set_away(away)
             ctx.connected(not away, AWAY if away else "")
 
 
@@ -146,7 +150,7 @@ class StubNode(Node):
         if before.stub is self.stub:
             self._said = before._said
 
-    def leave(self, away: bool) -> None:
+    def set_away(self, away: bool) -> None:
         self.away = away
         self.turned.set()
 

@@ -1,6 +1,6 @@
 """HTTP: the flows' routes, health, metrics and the API."""
 
-from flowrunner.web.exposure import check_exposure, is_loopback
+from flowrunner.web.exposure import check_exposure, exposed, is_loopback
 from flowrunner.web.server import Server, listen
 
-__all__ = ["Server", "check_exposure", "is_loopback", "listen"]
+__all__ = ["Server", "check_exposure", "exposed", "is_loopback", "listen"]

@@ -29,6 +29,15 @@ def ok(body: object, status: int = 200) -> Bytes:
     return answer(Response(status=status, body=body))
 
 
+def takes_gzip(header: str) -> bool:
+    """Whether an ``Accept-Encoding`` lets an answer be compressed."""
+    for part in header.split(","):
+        name, _, quality = part.partition(";")
+        if name.strip().lower() in ("gzip", "*"):
+            return quality.replace(" ", "").lower() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
 def repeated(request: Request) -> Response | None:
     """400 where the query has a name twice: which of the two is meant is not for us to guess."""
     seen: set[str] = set()

@@ -7,7 +7,7 @@ the tests that call the API as it is described there follow from the row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, TypedDict
 
 import msgspec
@@ -17,14 +17,16 @@ from starlette.responses import Response as Bytes
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from flowrunner import shown
+from flowrunner import shown, views
 from flowrunner.engine import Engine, Unknown
-from flowrunner.errors import Problem, Reject
+from flowrunner.errors import Reject
 from flowrunner.http import TokenBuckets, parse_json, refusal, retry_after
 from flowrunner.web import body
 from flowrunner.web.answer import answer, ok, repeated
-from flowrunner.web.endpoint import Endpoint, Query
-from flowrunner.web.guard import Handler, KeyCheck
+from flowrunner.web.endpoint import Endpoint
+from flowrunner.web.guard import Handler
+from flowrunner.web.people.gate import Gate
+from flowrunner.web.people.person import A_NAME, client, said_by
 
 MAX_BODY = 65_536
 """Bytes of a request to the API."""
@@ -44,7 +46,7 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True):
         Meta(min_length=1, max_length=MAX_VALUES, description="Field → number; null takes the value back."),
     ]
     reason: Annotated[str, Meta(max_length=500, description="For the log.")] = ""
-    by: Annotated[str, Meta(max_length=500, description="Who entered it; the client's address unless told.")] = ""
+    by: Annotated[str, Meta(max_length=500, description=A_NAME)] = ""
 
 
 class Entered(TypedDict):
@@ -77,28 +79,34 @@ def endpoints(engine: Engine) -> list[Endpoint]:
                 503: {"full": "The flow cannot take more now."},
             },
         ),
-        Endpoint("GET", "/api/v1/problems", api.problems, "What is wrong in the files", gives=list[Problem]),
         Endpoint(
-            "GET", "/api/v1/config", api.config, "The flows as they were bound, secrets masked",
-            gives=dict[str, shown.ConfigShown],
+            "GET", "/api/v1/problems", api.problems, "What is wrong in the files", gives=list[shown.ProblemShown]
         ),
         Endpoint(
-            "GET", "/api/v1/dead-letters", api.dead_letters, "Messages that no node could take, newest first",
-            gives=list[shown.DeadLetterShown],
-            query=(Query("flow", "Only those of this flow."),),
+            "GET", "/api/v1/config", api.config, "What runs, as it was bound, secrets masked", gives=shown.RunningShown,
         ),
     ]  # fmt: skip
 
 
-def routes(rows: Iterable[Endpoint], key: KeyCheck) -> list[BaseRoute]:
-    """What the rows say, behind the key where they say so."""
-    return [
-        Route(row.path, key.guarded(_known(row.handle)) if row.key else row.handle, methods=[row.method])
-        for row in rows
-    ]
+def routes(rows: Iterable[Endpoint], gate: Gate) -> list[BaseRoute]:
+    """What the rows say, for who has the role. Rows of one path are one route, which knows its methods."""
+    paths: dict[str, dict[str, Handler]] = {}
+    for row in rows:
+        handle = gate.guarded(known(row.handle), row.needs) if row.key else row.handle
+        paths.setdefault(row.path, {})[row.method] = handle
+    return [Route(path, by_method(handlers), methods=[*handlers]) for path, handlers in paths.items()]
 
 
-def _known(handle: Handler) -> Handler:
+def by_method(handlers: Mapping[str, Handler]) -> Handler:
+    async def handle(request: Request) -> ASGIApp:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return handle
+
+
+def known(handle: Handler) -> Handler:
+    """The same handler; refused are a parameter that comes twice, and what is not known to the engine."""
+
     async def checked(request: Request) -> ASGIApp:
         twice = repeated(request)
         if twice is not None:
@@ -129,21 +137,18 @@ class _Api:
         return ok(self.engine.node(request.path_params["flow"], request.path_params["node"]))
 
     async def problems(self, request: Request) -> Bytes:
-        """Findings of the check of the files, sorted by place. Errors are not among them: such a flow does not run."""
-        return ok(self.engine.problems)
-
-    async def dead_letters(self, request: Request) -> Bytes:
-        """At most 100 messages that a node rejected and whose error port nobody reads."""
-        return ok(self.engine.dead_letters(request.query_params.get("flow")))
+        """Findings of the check of the files that run, sorted by place, and behind them those of newer files that were
+        refused: these are gone as soon as the files are good, or again what runs. Only newer files have errors."""
+        engine = self.engine
+        return ok(views.problems([*engine.problems, *engine.troubles()], engine.last_reload))
 
     async def config(self, request: Request) -> Bytes:
-        """Every node's options after substitution, by flow."""
+        """Every node's options after substitution, by flow, and how what runs came to run."""
         return ok(self.engine.config())
 
     async def enter(self, request: Request) -> Bytes:
         """Give a manual-in values: all are taken, or none. They are marked as manual and expire as the node says."""
-        client = request.client.host if request.client else ""
-        wait = self.buckets.take(client, self.engine.clock.now())
+        wait = self.buckets.take(client(request), self.engine.clock.now())
         if wait > 0:
             detail = "too many entries; try again in a second"
             return answer(refusal(429, "too-fast", detail, headers=retry_after(wait)))
@@ -158,9 +163,10 @@ class _Api:
         if wrong or not isinstance(entry, dict):
             return answer(refusal(422, "value", wrong))
         flow, node = request.path_params["flow"], request.path_params["node"]
-        by = entry.get("by") or client
+        by = said_by(request, entry.get("by", ""), most=500)
+        reason, origin = entry.get("reason", ""), client(request)
         try:
-            taken = await self.engine.enter(flow, node, entry["values"], by=by, reason=entry.get("reason", ""))
+            taken = await self.engine.enter(flow, node, entry["values"], by=by, reason=reason, origin=origin)
         except Reject as error:
             if error.code == "full":
                 return answer(refusal(503, error.code, error.reason, headers=retry_after(1)))

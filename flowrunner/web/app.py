@@ -10,33 +10,68 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response as Bytes
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from flowrunner import http
 from flowrunner.engine import Engine
-from flowrunner.http import refusal, retry_after
-from flowrunner.web import api, body, health, orders, records, trading
+from flowrunner.http import refusal
+from flowrunner.web import api, body, dashboard, events, graph, health, letters, orders, records, trading
+from flowrunner.web import reload as reloads
 from flowrunner.web.answer import answer, repeated
-from flowrunner.web.guard import Guard, KeyCheck
+from flowrunner.web.guard import HEADERS, Guard
+from flowrunner.web.ingress import STOPPING, Ingress
+from flowrunner.web.live import Hub, stream
+from flowrunner.web.mount import page_routes
 from flowrunner.web.openapi import description
+from flowrunner.web.pages.face import Face
+from flowrunner.web.people import People, session
+from flowrunner.web.people.gate import Gate
+from flowrunner.web.pulse import Pulse
 
 
-def make_app(engine: Engine, *, key: str, hosts: Iterable[str]) -> Starlette:
-    """``key`` guards the API, its description and the metrics; "" (loopback only) leaves them open."""
-    check = KeyCheck(key, engine.clock)
-    rooms = (health, api, orders, trading, records)
+def make_app(
+    engine: Engine, *, people: People, hosts: Iterable[str], reload: reloads.Reload | None = None
+) -> Starlette:
+    """``people`` may use the API, its description and the metrics, each what their role allows. ``reload``: reads the
+    files again, where there are files."""
+    gate, hosts = Gate(people, engine.clock), list(hosts)
+    rooms = (health, api, graph, orders, trading, records, letters, events, dashboard, session)
     rows = [row for room in rooms for row in room.endpoints(engine)]
-    rows.append(description(engine, rows, locked=bool(key)))
+    rows += [] if reload is None else reloads.endpoints(reload, engine.clock)
+    hub = Hub(engine, dashboard.watches)
+    face = Face(engine, hub=hub, people=people)
+    rows += stream.endpoints(hub, people.knows)
+    rows.append(description(engine, rows, people))
 
     async def flow_route(scope: Scope, receive: Receive, send: Send) -> None:
-        response = await _flow_route(engine, Request(scope, receive))
+        request = Request(scope, receive)
+        if face.wants_page(request) and all(known != scope["path"] for _, known in engine.routes):
+            gate.admits(request, "viewer")  # notes who asks, for what stands around the message
+            await face.missing(request)(scope, receive, send)
+            return
+        response = await _flow_route(engine, request)
         await response(scope, receive, send)
 
+    async def defect(request: Request, error: Exception) -> Bytes:
+        said = face.failed(request) if face.wants_page(request) else await _defect(request, error)
+        for name, value in HEADERS:  # this one stands around the guard
+            said.headers.setdefault(name.decode(), value.decode())
+        return said
+
     app = Starlette(
-        routes=api.routes(rows, check),
+        routes=[*api.routes(rows, gate), *page_routes(face, gate, engine)],
         middleware=[Middleware(Guard, hosts=hosts)],
-        exception_handlers={HTTPException: _plain, Exception: _defect},
+        exception_handlers={HTTPException: _plain, Exception: defect},
     )
+    app.state.hub, app.state.pulse = hub, Pulse()
+    routes = app.routes  # theirs come first, whatever a flow claims
+
+    def ours(path: str) -> bool:
+        scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": []}
+        return any(route.matches(scope)[0] is not Match.NONE for route in routes)
+
+    app.state.ingress = Ingress(engine, Guard(app, hosts).knows, ours)
     app.router.redirect_slashes = False
     app.router.default = flow_route  # not a catch-all route: that would hide a wrong method on the routes above
     return app
@@ -63,9 +98,7 @@ async def _flow_route(engine: Engine, request: Request) -> Bytes:
     try:
         return answer(await engine.request(route, asked))
     except asyncio.CancelledError:  # by the server's stop, when its patience is over: this task ends with the answer
-        return answer(
-            refusal(503, "stopping", "this server stops; the flow gave no answer before", headers=retry_after(5))
-        )
+        return answer(STOPPING)
 
 
 def _no_route(engine: Engine, path: str) -> Bytes:

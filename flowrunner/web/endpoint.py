@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
+from flowrunner.store.people import Role
 from flowrunner.web.guard import Handler
 
 Codes = Mapping[str, str]
@@ -52,4 +53,11 @@ class Endpoint:
     tag: str = "running flows"
     """The heading that it stands under."""
     key: bool = True
-    """Whether it is behind the key."""
+    """Whether one must say who one is: by a key or a session."""
+    role: Role | None = None
+    """What it needs; None: to read a viewer's, to change something an operator's."""
+
+    @property
+    def needs(self) -> Role:
+        """The role that it needs."""
+        return self.role or ("viewer" if self.method == "GET" else "operator")

@@ -1,4 +1,5 @@
-"""Who may ask: Host, Origin and key. Loopback is not trust: a page in a browser reaches it too."""
+"""Which server is meant and which page asks: Host and Origin. Loopback is not trust: a page in a browser reaches it
+too. Who asks is `people`'s affair."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ from flowrunner.web.answer import answer
 API_KEY = "FLOWRUNNER_API_KEY"
 HOSTS = "FLOWRUNNER_HOSTS"
 """Environment variable with further names by which this server may be called, separated by commas."""
+HTTPS = "FLOWRUNNER_HTTPS"
+"""Environment variable: 1 where people reach this server by TLS only, which ends at a proxy before it."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEADERS = (
@@ -57,7 +60,8 @@ class Guard:
         origin = request.headers.get("origin")
         if origin is not None and request.method not in SAFE and not _same_origin(origin, host):
             return refusal(403, "origin", "requests from pages of other sites are refused")
-        if is_foreign(request.headers) and request.headers.get("sec-fetch-mode") != "navigate":
+        followed = request.method in SAFE and request.headers.get("sec-fetch-mode") == "navigate"  # a link, no form
+        if is_foreign(request.headers) and not followed:
             return refusal(403, "origin", "requests from pages of other sites are refused")
         return None
 
@@ -82,33 +86,41 @@ def is_foreign(headers: Mapping[str, str]) -> bool:
     return headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
 
 
+def given_key(request: Request) -> str:
+    """The key that a request carries: in ``X-API-KEY``, or as a bearer token for scrapers; "" where there is none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return request.headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
+
+
+class WrongKeys:
+    """Answers who has no key, and lets nobody guess."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._buckets = TokenBuckets(WRONG_KEYS_PER_SECOND)
+
+    def refusal(self, request: Request) -> Response:
+        """401; 429 for who guesses."""
+        wait = self._buckets.take(request.client.host if request.client else "", self._clock.now())
+        if wait > 0:
+            return refusal(429, "too-fast", "too many wrong keys; try again in a second", headers=retry_after(wait))
+        return missing_key(given_key(request))
+
+
 class KeyCheck:
-    """The key of the API (``X-API-KEY``, or as a bearer token for scrapers). "" (loopback only) lets all in."""
+    """One key for all (the simulated world's). "" (loopback only) lets all in."""
 
     def __init__(self, key: str, clock: Clock) -> None:
         self._key = key
-        self._clock = clock
-        self._wrong = TokenBuckets(WRONG_KEYS_PER_SECOND)
-
-    def refusal(self, request: Request) -> Response | None:
-        """401 unless the request carries the key; 429 for who guesses."""
-        if not self._key:
-            return None
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        given = request.headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
-        if same_key(given, self._key):
-            return None
-        wait = self._wrong.take(request.client.host if request.client else "", self._clock.now())
-        if wait > 0:
-            return refusal(429, "too-fast", "too many wrong keys; try again in a second", headers=retry_after(wait))
-        return missing_key(given)
+        self._wrong = WrongKeys(clock)
 
     def guarded(self, handle: Handler) -> Handler:
         """The same handler for who has the key."""
 
         async def checked(request: Request) -> ASGIApp:
-            refused = self.refusal(request)
-            return answer(refused) if refused is not None else await handle(request)
+            if self._key and not same_key(given_key(request), self._key):
+                return answer(self._wrong.refusal(request))
+            return await handle(request)
 
         return checked
 

@@ -22,7 +22,7 @@ class Ready(TypedDict):
 
 
 class Waiting(TypedDict):
-    node: Annotated[str, Meta(description="The node as flow/id.")]
+    node: Annotated[str, Meta(description="The node as flow/id; store: the file of all that is kept.")]
     state: Annotated[str, Meta(description="Why it is not ready.")]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar, get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,9 +15,12 @@ from prometheus_client.registry import Collector
 from flowrunner import __version__
 from flowrunner.engine import Engine
 from flowrunner.orders import State
+from flowrunner.shown import Result
+from flowrunner.stderr import lost_lines
 from flowrunner.store import StoreFailed
 from flowrunner.units import SECOND
 
+T = TypeVar("T")
 log = logging.getLogger("flowrunner.web")
 NODE = ["flow", "node", "type"]
 UNSETTLED: tuple[State, ...] = ("sending", "unknown")
@@ -41,6 +45,27 @@ class _Orders(Collector):
                 for state in UNSETTLED:
                     orders.add_metric([market, state], self.unsettled.get((market, state), 0))
             yield orders
+
+
+class _Reloads(Collector):
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def collect(self) -> Iterable[Metric]:
+        engine = self.engine
+        count = CounterMetricFamily(
+            "flowrunner_reload", "How often files were read again, by result.", labels=["result"]
+        )
+        for result in get_args(Result):
+            count.add_metric([result], engine.reloads.get(result, 0))
+        last = engine.last_reload
+        good = GaugeMetricFamily("flowrunner_last_reload_successful", "0 while newer files do not run.")
+        good.add_metric([], float(last is None or last.result in ("applied", "unchanged")))
+        loaded = GaugeMetricFamily("flowrunner_loaded_timestamp_seconds", "When what runs began to run.")
+        loaded.add_metric([], engine.loaded_at / SECOND)
+        generation = GaugeMetricFamily("flowrunner_generation", "Counts the graphs that ran since the start.")
+        generation.add_metric([], engine.generation)
+        yield from (count, good, loaded, generation)
 
 
 class _Nodes(Collector):
@@ -77,19 +102,49 @@ class _Nodes(Collector):
                 age.add_metric(labels, max(0, now - counters.last_at) / SECOND)
         info = gauge("flowrunner_info", "The running version.", labels=["version"])
         info.add_metric([__version__], 1)
-        generation = gauge("flowrunner_generation", "Counts the graphs that ran since the start.")
-        generation.add_metric([], self.engine.generation)
-        yield from (received, sent, errors, dropped, seconds, restarts, inbox, ready, age, info, generation)
+        yield from (received, sent, errors, dropped, seconds, restarts, inbox, ready, age, info)
+
+
+class _Letters(Collector):
+    """``kept`` and ``dropped``: None where the store could not be read."""
+
+    def __init__(self, counts: tuple[int, int] | None) -> None:
+        self.counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        if self.counts is None:
+            return
+        kept, dropped = self.counts
+        about = "Rejected messages that lie among the dead letters."
+        letters = GaugeMetricFamily("flowrunner_dead_letters", about, value=kept)
+        about = "Dead letters that had to make room for newer ones, ever."
+        yield from (letters, CounterMetricFamily("flowrunner_dead_letters_dropped", about, value=dropped))
+
+
+class _Log(Collector):
+    def collect(self) -> Iterable[Metric]:
+        about = "Lines of the log that nobody read in time."
+        yield CounterMetricFamily("flowrunner_log_lines_lost", about, value=lost_lines())
 
 
 async def text(engine: Engine) -> tuple[bytes, str]:
     """The metrics and their content type."""
-    registry = CollectorRegistry(auto_describe=False)
+    store, registry = engine.store, CollectorRegistry(auto_describe=False)
     registry.register(_Nodes(engine))
-    try:
-        unsettled = await asyncio.to_thread(engine.trading.journal.unsettled)  # a commit to a slow disk holds it up
-    except StoreFailed as error:  # the other metrics are wanted all the more
-        log.error("orders are left out of the metrics: %s", error)
-        unsettled = None
+    registry.register(_Reloads(engine))
+    registry.register(_Log())
+    unsettled = await _read("orders", engine.trading.journal.unsettled)
+    letters = await _read("dead letters", lambda: (store.dead_letters_kept(), store.dead_letters_dropped()))
     registry.register(_Orders(engine, unsettled))
+    registry.register(_Letters(letters))
     return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+async def _read(what: str, read: Callable[[], T]) -> T | None:
+    """In a thread: a commit to a slow disk holds it up. None where the store cannot be read: the other metrics are
+    wanted all the more."""
+    try:
+        return await asyncio.to_thread(read)
+    except StoreFailed as error:
+        log.error("%s are left out of the metrics: %s", what, error)
+        return None

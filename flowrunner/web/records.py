@@ -15,13 +15,14 @@ from flowrunner import shown
 from flowrunner.engine import Engine, Unknown
 from flowrunner.http import parse_json, refusal
 from flowrunner.message import JSON, Instant, Origin, Quality
-from flowrunner.store import Alarm, Alarms, History, Row
+from flowrunner.store import Alarm, Alarms, Entry, History, Row
 from flowrunner.store.alarms import Severity
 from flowrunner.store.history import infos_of
 from flowrunner.units import iso, parse_instant
 from flowrunner.web import body
 from flowrunner.web.answer import answer, ok
 from flowrunner.web.endpoint import Endpoint, Query
+from flowrunner.web.people.person import A_NAME, client, said_by
 
 MAX_BODY = 4096
 MOST = 1000
@@ -79,7 +80,7 @@ class AlarmShown(TypedDict):
 class Acknowledgement(msgspec.Struct, forbid_unknown_fields=True):
     """Who has seen an alarm."""
 
-    by: Annotated[str, Meta(min_length=1, max_length=100, description="A name.")]
+    by: Annotated[str, Meta(max_length=100, description=A_NAME)] = ""
 
 
 def endpoints(engine: Engine) -> list[Endpoint]:
@@ -124,7 +125,7 @@ class Wrong(ValueError):
 class _Records:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.reading = asyncio.Semaphore(1)
+        self.reading = engine.reading
         """A commit to a slow disk holds up a read: it waits in a thread, and not in the loop of the flows."""
 
     async def history(self, request: Request) -> Bytes:
@@ -165,15 +166,21 @@ class _Records:
             given = parse_json(raw)
         except ValueError as error:
             return answer(refusal(400, "not-json", str(error)))
-        by = given.get("by") if isinstance(given, dict) and set(given) == {"by"} else None
-        if not isinstance(by, str) or not 1 <= len(by) <= 100:
-            return answer(refusal(422, "value", 'the body must be {"by": name}, of at most 100 characters'))
+        by = given.get("by", "") if isinstance(given, dict) and set(given) <= {"by"} else None
+        if not isinstance(by, str) or len(by) > 100:
+            detail = 'the body must be {"by": name}, of at most 100 characters; it may be left out'
+            return answer(refusal(422, "value", detail))
         number = request.path_params["id"]
         known = None
         if number.isascii() and number.isdigit() and len(number) <= 18:
-            known = await Alarms(self.engine.store).acknowledge(int(number), by, self.engine.clock.now())
+            who, now = said_by(request, by, most=200), self.engine.clock.now()
+            known = await Alarms(self.engine.store).acknowledge(int(number), who, now)
         if known is None:
             raise Unknown(f"there is no alarm {number[:20]!r}")
+        await self.engine.audit.add(
+            Entry(at=now, kind="alarm", who=who, origin=client(request), flow=known.flow, node=known.node,
+                  text=f"acknowledged: {known.text}", detail={"alarm": known.id})
+        )  # fmt: skip
         return ok(_alarm(known))
 
 

@@ -12,7 +12,12 @@ from flowrunner.engine import Engine
 from flowrunner.errors import UsageError
 from flowrunner.web.app import make_app
 from flowrunner.web.connection import Connection, Limits
-from flowrunner.web.guard import API_KEY, extra_hosts
+from flowrunner.web.exposure import is_loopback
+from flowrunner.web.guard import API_KEY, HTTPS, extra_hosts
+from flowrunner.web.live import Hub
+from flowrunner.web.people import People
+from flowrunner.web.pulse import Pulse
+from flowrunner.web.reload import Reload
 
 STOP_S = 3
 """Seconds that open requests get to be answered when the server stops."""
@@ -49,12 +54,24 @@ class Server:
         environment: Mapping[str, str],
         host: str,
         *,
+        reload: Reload | None = None,
         request_s: float = Limits.request_s,
     ) -> None:
+        """``reload``: what ``POST /api/v1/reload`` asks."""
         self.sock = sock
-        self.port: int = sock.getsockname()[1]
+        address, self.port = sock.getsockname()[:2]
+        self.people = People(
+            engine.store,
+            api_key=environment.get(API_KEY, ""),
+            may_be_open=is_loopback(address),
+            cookie=f"flowrunner-{self.port}",
+            secure=environment.get(HTTPS) == "1",
+        )
+        app = make_app(engine, people=self.people, hosts=extra_hosts(environment, host), reload=reload)
+        self.hub: Hub = app.state.hub
+        self.pulse: Pulse = app.state.pulse
         config = Limits(
-            make_app(engine, key=environment.get(API_KEY, ""), hosts=extra_hosts(environment, host)),
+            app,
             http=Connection,
             ws="none",
             lifespan="off",
@@ -65,13 +82,18 @@ class Server:
             timeout_graceful_shutdown=STOP_S,
             limit_concurrency=1000,
         )
-        config.request_s = request_s
+        config.request_s, config.ingress = request_s, app.state.ingress
         self._server = EmbeddedServer(config)
         self._task: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Accept requests. Returns when the server does."""
-        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[self.sock]), name="http")
+        loop = asyncio.get_running_loop()
+        self.hub.begin()
+        self.pulse.start()
+        self._task = loop.create_task(self._server.serve(sockets=[self.sock]), name="http")
+        self._beside.append(loop.create_task(self.people.watch(), name="people"))
         ready = asyncio.ensure_future(self._server.ready.wait())
         await asyncio.wait([self._task, ready], return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
@@ -80,7 +102,13 @@ class Server:
 
     async def close(self) -> None:
         """Finish what is open, within three seconds. Safe to repeat, and before ``start``."""
+        await self.hub.close()  # streams have no end of their own
         self._server.end()
+        self.pulse.close()
         if self._task is not None:
             await self._task
+        for one in self._beside:
+            one.cancel()
+        if self._beside:
+            await asyncio.wait(self._beside)
         self.sock.close()

@@ -14,10 +14,11 @@ from flowrunner import http, shown, views
 from flowrunner.engine import Engine
 from flowrunner.http import TokenBuckets, parse_json, refusal, retry_after
 from flowrunner.orders import SwitchStuck
-from flowrunner.store import StoreFailed
+from flowrunner.store import Entry, StoreFailed
 from flowrunner.web import body
 from flowrunner.web.answer import answer, ok
 from flowrunner.web.endpoint import Endpoint
+from flowrunner.web.people.person import A_NAME, client, said_by
 
 MAX_BODY = 65_536
 STEPS = 20
@@ -36,14 +37,14 @@ class Word(msgspec.Struct, forbid_unknown_fields=True):
     """Who says so, and why."""
 
     reason: Annotated[str, Meta(max_length=REASON, description="For the journal.")] = ""
-    by: Annotated[str, Meta(max_length=BY, description="A name; the client's address unless told.")] = ""
+    by: Annotated[str, Meta(max_length=BY, description=A_NAME)] = ""
 
 
 class StopWord(msgspec.Struct):
     """Who says so, and why. What is longer is cut, and what cannot be read is left out: it stops all the same."""
 
     reason: Annotated[str, Meta(description=f"For the journal; {REASON} characters are kept.")] = ""
-    by: Annotated[str, Meta(description=f"A name, {BY} characters of it; the client's address unless told.")] = ""
+    by: Annotated[str, Meta(description=f"{A_NAME} {BY} characters are kept.")] = ""
 
 
 def endpoints(engine: Engine) -> list[Endpoint]:
@@ -98,6 +99,7 @@ class _Trading:
         except SwitchStuck as error:
             stuck = str(error)
         await self.engine.trading.look(now)
+        await self._note(request, "stopped trading", said)
         if stuck:
             return answer(refusal(503, "stop-not-kept", stuck, headers=retry_after(1)))
         return await self._now()
@@ -108,14 +110,22 @@ class _Trading:
         said = await _said(request)
         if isinstance(said, http.Response):
             return answer(said)
-        wait = self.buckets.take(_client(request), self.engine.clock.now())
+        wait = self.buckets.take(client(request), self.engine.clock.now())
         if wait > 0:
             return answer(refusal(429, "too-fast", "too fast; try again in a second", headers=retry_after(wait)))
         try:
             await self.engine.trading.resume(by=said.by, reason=said.reason, now=self.engine.clock.now())
         except (StoreFailed, SwitchStuck) as error:
             return answer(refusal(503, "still-stopped", str(error), headers=retry_after(1)))
+        await self._note(request, "let trading go on", said)
         return await self._now()
+
+    async def _note(self, request: Request, text: str, said: _Said) -> None:
+        entry = Entry(
+            at=self.engine.clock.now(), kind="trading", who=said.by, origin=client(request), text=text,
+            detail={"reason": said.reason},
+        )  # fmt: skip
+        await self.engine.audit.add(entry)
 
     async def _now(self) -> Bytes:
         trading = self.engine.trading
@@ -137,25 +147,20 @@ async def _said(request: Request) -> _Said | http.Response:
     except msgspec.ValidationError:
         detail = f'the body must be {{"reason": text of at most {REASON} characters, "by": name of at most {BY}}}'
         return refusal(422, "value", f"{detail}; both may be left out")
-    return _Said(word.by or _client(request), word.reason)
+    return _Said(said_by(request, word.by, most=BY), word.reason)
 
 
 async def _said_at_all(request: Request) -> _Said:
     """What can be understood of the body: a stop must not fail because of its form, nor wait for it."""
-    client = _client(request)
+    nameless = said_by(request, "", most=BY)
     try:
         async with asyncio.timeout(BODY_S):
             raw = await body.read(request, MAX_BODY)
         given = {} if raw == b"" else parse_json(raw or b"")
     except (TimeoutError, ValueError):
-        return _Said(client, UNREADABLE)
+        return _Said(nameless, UNREADABLE)
     if not isinstance(given, dict):
-        return _Said(client, UNREADABLE)
+        return _Said(nameless, UNREADABLE)
     by, reason = given.get("by"), given.get("reason", UNREADABLE if given.keys() - {"by"} else "")
-    return _Said(
-        (by if isinstance(by, str) else "")[:BY] or client, (reason if isinstance(reason, str) else UNREADABLE)[:REASON]
-    )
-
-
-def _client(request: Request) -> str:
-    return request.client.host if request.client else ""
+    named = said_by(request, by if isinstance(by, str) else "", most=BY)
+    return _Said(named, (reason if isinstance(reason, str) else UNREADABLE)[:REASON])

@@ -128,6 +128,45 @@ async def test_a_message_too_large_does_not_block_those_behind_it(
             assert said in line
 
 
+async def test_a_text_just_too_large_for_a_message_stops_nobody_on_the_connection(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "broker") as broker:
+        text = f"""
+flow: round
+nodes:
+  a: {{type: mqtt-in, broker: {broker.url}, protocol: "3.1.1", topic: a}}
+  b: {{type: mqtt-in, broker: {broker.url}, protocol: "3.1.1", topic: b}}
+"""
+        async with living(tmp_path / "data", text=text) as flow:
+            await flow.until(lambda: flow.node("b", "round")["connected"] is True, "connected")
+            await publish(broker.port, "a", "x" * (1 << 20))
+            for number in range(40):  # more than the broker has out unacknowledged
+                await publish(broker.port, "b", str(number))
+            await flow.until(lambda: len(flow.seen.get("b", ())) >= 40, "all of the other one came")
+            await flow.until(lambda: flow.node("a", "round")["errors"] == {"too-large": 1}, "and it is said")
+
+
+async def test_the_one_that_the_broker_hangs_up_on_is_found_among_many(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Many are on their way at once when it ends the connection; none of the others is taken for the cause."""
+    with Mosquitto(tmp_path / "broker", lines=["max_packet_size 1000"]) as broker:
+        async with living(tmp_path / "data", text=flow_text(f"broker: {broker.url}, protocol: '3.1.1'")) as flow:
+            await flow.until(lambda: flow.node("in", "round")["connected"] is True, "connected")
+            broker.freeze()
+            for number in range(30):
+                text = "x" * 2000 if number == 7 else ""
+                await flow.http.post("/values", json={"site": "north", "number": number, "text": text})
+            broker.thaw()
+            await flow.until(
+                lambda: any(one.payload["number"] == 29 for one in flow.seen.get("in", ())), "the last went through"
+            )
+            numbers = list(dict.fromkeys(one.payload["number"] for one in flow.seen["in"]))
+            assert [one for one in numbers if one > 7] == list(range(8, 30))
+            refused = [one for one in caplog.messages if "round/out: mqtt-refused: " in one]
+            assert [("the broker hung up on it" in one) for one in refused] == [True]
+            assert flow.node("out", "round")["errors"]["mqtt-refused"] == 1
+
+
 ONE_NAME = """
 flow: twice
 nodes:

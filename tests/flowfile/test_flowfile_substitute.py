@@ -309,6 +309,29 @@ def test_what_is_shown_of_a_flow_holds_no_secret(tmp_path_factory: pytest.TempPa
     assert {value, "literally-a-key"} <= graph.secrets
 
 
+UNSEEN = """flow: f
+vars: {site: "${SITE_KEY}", call: "${CALL_TOKEN}"}
+nodes:
+  a: {type: manual-in, key: "${SITE_KEY}", fields: {v: {}}}
+  b: {type: http-out, from: a, url: "https://${KEYCLOAK_HOST}/${site}?token=${call}", ca_file: "${API_KEY_FILE}"}
+  c: {type: http-out, from: a, url: "https://h/x", headers: {Authorization: "Bearer ${DB_PASSWORD}"}}
+  d: {type: inject, every: "${TOKEN_LIFE}", payload: "${TOKEN_COUNT}"}
+"""
+
+
+def test_what_a_variable_says_is_secret_is_looked_for_everywhere() -> None:
+    """Wherever in a text it stands: a server may repeat it. What a variable of such a name says by being a place, a
+    number or the key of messages is seen all the same."""
+    graph = graph_of(
+        UNSEEN, SITE_KEY="north-of-all", CALL_TOKEN="cAll-me-4ever", KEYCLOAK_HOST="login.example.org",
+        API_KEY_FILE="/etc/ssl/ca.pem", DB_PASSWORD="correct horse", TOKEN_LIFE="10s", TOKEN_COUNT="12345678",
+    )  # fmt: skip
+    assert graph.secrets == {"cAll-me-4ever", "correct horse", "Bearer correct horse"}
+    shown = graph.nodes["f/b"].shown
+    assert shown["url"] == "https://login.example.org/***?token=***"
+    assert shown["ca_file"] == "/etc/ssl/ca.pem"
+
+
 def test_a_short_secret_is_masked_where_it_stands(tmp_path: Path) -> None:
     """Too short to be looked for in every text, but a leaf knows what it holds."""
     (tmp_path / "one").write_text("7")

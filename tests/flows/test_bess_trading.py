@@ -140,7 +140,7 @@ def test_other_names_make_no_second_order(old: str, new: str) -> None:
     assert renamed != BESS
     name, was = (new.strip(" :\n"), old.strip(" :\n"))
     if was in ("guard", "buy", "exchange"):
-        for place in (f"[{was}, ", f"from: {was}\n", f" {was}]", f" {was}.", f", {was},"):
+        for place in (f"[{was}, ", f"from: {was}\n", f"from: {was}, ", f" {was}]", f" {was}.", f", {was},"):
             renamed = renamed.replace(place, place.replace(was, name))
     flow, guard = ("battery" if was == "flow: bess" else "bess"), ("watch" if was == "guard" else "guard")
     store = Store.open(None, inline=True)

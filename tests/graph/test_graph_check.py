@@ -152,7 +152,9 @@ HEAD = "flow: f\ntimezone: UTC\nvars: {limit: 3}\n"
         ("  w:\n    type: filter\n    when: x > limit\n    from: panel\n" + PANEL, HEAD, True),
         (PANEL + FILTER, HEAD + "title: T\n", True),
         (PANEL + FILTER.replace("x > limit", "x >= limit"), HEAD, False),
-        (PANEL + FILTER.replace("note: a", "queue: {size: 5}"), HEAD, False),
+        (PANEL + FILTER.replace("note: a", "queue: {size: 5}"), HEAD, True),  # the inbox is not the node
+        (PANEL + FILTER, HEAD.replace("limit: 3", "limit: 3, other: 4"), True),
+        (PANEL + FILTER, HEAD.replace("limit: 3", "limit: 4"), False),
         (PANEL + FILTER, HEAD.replace("3", "4"), False),
         (PANEL + FILTER, HEAD.replace("UTC", "Europe/Vienna"), False),
     ],

@@ -226,6 +226,27 @@ async def test_a_late_answer_is_never_taken_for_the_next(transaction: str) -> No
         assert await device.read(1, ask(0), SOON) == [2222]
 
 
+async def test_a_late_answer_that_comes_by_the_next_connection_is_not_taken_either() -> None:
+    """A gateway that keeps the number of the transaction, and answers to whoever is connected by then."""
+    asked: list[bytes] = []
+
+    async def gateway(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while question := await reader.read(12):
+            asked.append(question)
+            if len(asked) == 2:
+                writer.write(answer(asked[0], 1111))
+            if len(asked) > 1:
+                writer.write(answer(question, 2222))
+
+    async with raw_device(gateway) as device:
+        with pytest.raises(NotConnected, match="no answer within"):
+            await device.read(1, ask(0), SHORT)
+        with pytest.raises(NotConnected, match="not the answer to what was asked"):
+            await device.read(1, ask(0), SOON)
+        assert await device.read(1, ask(0), SOON) == [2222]
+        assert len({question[:2] for question in asked}) == 3
+
+
 async def test_an_answer_in_single_bytes_is_an_answer() -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

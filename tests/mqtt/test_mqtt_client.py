@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from flowrunner.errors import NotConnected
-from flowrunner.mqtt.client import Announcement, HungUp, Packet
+from flowrunner.mqtt.client import Announcement, Client, HungUp, Packet
+from flowrunner.mqtt.outbox import MAXIMUM
 from tests.mqtt.conftest import PATIENCE_S, Inbox, MakeClient, States, settled, up
 from tests.peers.mosquitto import Mosquitto, free_port
 
@@ -66,6 +69,61 @@ async def test_many_large_messages_at_once(broker: Mosquitto, client_of: MakeCli
     assert sorted(payload[0] for payload in (p.payload for p in await inbox.until(250))) == list(range(250))
 
 
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_many_under_way_at_once_keep_their_order(
+    broker: Mosquitto, client_of: MakeClient, protocol: str, qos: int
+) -> None:
+    client, inbox, ends, most = client_of(broker, protocol=protocol), Inbox(), list[Exception | None](), 0
+    client.subscribe("a", qos, inbox)
+    await up(client)
+    for number in range(500):
+        await client.room(qos)
+        client.send("a", b"%d" % number, qos, False, ends.append)
+        most = max(most, number + 1 - len(ends))
+    packets = await inbox.until(500)
+    await settled(client)
+    assert [int(packet.payload) for packet in packets] == list(range(500))
+    assert ends == [None] * 500
+    assert most == 1 if (protocol, qos) == ("3.1.1", 2) else 1 < most <= (MAXIMUM if qos else 500)
+
+
+async def wishing(client: Client, count: int, qos: Sequence[int] = (1,)) -> list[asyncio.Task[None]]:
+    """Publishes that have got as far as they get without the broker; ``qos``: of one after the other, in turn."""
+    begun = asyncio.Semaphore(0)
+
+    async def publish(number: int) -> None:
+        begun.release()  # whoever hears of it has its turn when this one waits for the broker
+        await client.publish("a", b"%d" % number, qos[number % len(qos)])
+
+    tasks = [asyncio.create_task(publish(number)) for number in range(count)]
+    for _ in tasks:
+        await begun.acquire()
+    return tasks
+
+
+async def test_who_waits_for_room_and_gives_up_takes_nobody_elses_turn(
+    broker: Mosquitto, client_of: MakeClient, protocol: str
+) -> None:
+    client, ends = client_of(broker, protocol=protocol), list[Exception | None]()
+    await up(client)
+    broker.freeze()
+    sent = 0
+    with contextlib.suppress(TimeoutError):
+        while sent < 1000:
+            async with asyncio.timeout(0.05):
+                await client.room(1)
+            client.send("a", b"", 1, False, ends.append)
+            sent += 1
+    assert 0 < sent <= MAXIMUM
+    waiting = await wishing(client, 5)
+    for one in waiting[:-1]:
+        one.cancel()
+    broker.thaw()
+    async with asyncio.timeout(PATIENCE_S):
+        await waiting[-1]
+    assert ends == [None] * sent
+
+
 async def test_publish_says_when_there_is_no_connection(client_of: MakeClient) -> None:
     client = client_of(f"mqtt://127.0.0.1:{free_port()}")
     with pytest.raises(NotConnected, match="not connected"):
@@ -85,8 +143,7 @@ async def test_what_waits_for_an_answer_hears_when_the_broker_dies(
     client = client_of(broker, protocol=protocol)
     await up(client)
     broker.freeze()
-    waiting = [asyncio.create_task(client.publish("a", b"%d" % n, 1 + n % 2)) for n in range(150)]
-    await asyncio.sleep(0)
+    waiting = await wishing(client, 150, qos=(1, 2))
     broker.kill()
     async with asyncio.timeout(5):
         results = await asyncio.gather(*waiting, return_exceptions=True)

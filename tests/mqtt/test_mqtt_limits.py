@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +11,7 @@ import pytest
 from flowrunner.errors import Reject
 from flowrunner.message import JSON, Message
 from flowrunner.mqtt.client import HungUp, Suspicion
-from flowrunner.node import Context
+from flowrunner.node import Context, InFlight
 from flowrunner.template import Text
 from nodes.mqtt_out import MqttOut
 from tests.mqtt.conftest import Inbox, MakeClient, up
@@ -85,16 +86,47 @@ def test_suspicion_needs_three_in_a_row_for_one_message() -> None:
     assert not suspicion.hung_up("a")
 
 
+def test_after_a_hang_up_as_many_leave_alone_as_were_on_their_way() -> None:
+    suspicion = Suspicion()
+    suspicion.beside()  # of a connection that broke for another reason
+    assert not suspicion
+    suspicion.hung_up("a")
+    suspicion.beside()
+    suspicion.beside()
+    for _ in range(3):
+        assert suspicion
+        suspicion.passed()
+    assert not suspicion
+
+
+class Sky:
+    """What mqtt-out needs of a context while it processes."""
+
+    def __init__(self) -> None:
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def in_flight(self) -> InFlight:
+        return self
+
+    def done(self) -> None:
+        self.over.set_result(None)
+
+    def failed(self, error: Exception) -> None:
+        self.over.set_exception(error)
+
+
 async def test_a_payload_that_is_no_text_is_not_the_topics_fault(broker: Mosquitto, client_of: MakeClient) -> None:
     """As a text it cannot be sent; in a record JSON can escape it."""
     node = MqttOut("out", MqttOut.Options(broker=broker.url, topic="a"))
-    node.client, node.topic, node.suspicion = client_of(broker), Text("a"), Suspicion()
+    node.client, node.topic, node.suspicion, node.expiry_s = client_of(broker), Text("a"), Suspicion(), None
     inbox = Inbox()
     node.client.subscribe("a", 1, inbox)
     await up(node.client)
 
     async def process(payload: JSON) -> None:
-        await node.process(Message(payload=payload, at=0, received_at=0, source="test"), cast(Context, None))
+        sky = Sky()
+        await node.process(Message(payload=payload, at=0, received_at=0, source="test"), cast(Context, sky))
+        await sky.over
 
     with pytest.raises(Reject, match="lone surrogate") as refused:
         await process("\ud800")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flowrunner.mqtt.client import Client
-from tests.mqtt.conftest import Inbox, MakeClient, settled, up
-from tests.mqtt.line import Line
+from flowrunner.mqtt.client import CLAIM_S, Client
+from tests.mqtt.conftest import PATIENCE_S, Inbox, MakeClient, settled, up
 from tests.peers.mosquitto import Mosquitto
+from tests.peers.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
 
@@ -79,8 +80,8 @@ async def test_with_the_session_there_it_does_not_subscribe_again(
     broker: Mosquitto, client_of: MakeClient, protocol: str
 ) -> None:
     """Else the retained messages would come again and look like news."""
-    async with Line(broker.port) as line:
-        client, inbox = client_of(line.url, protocol=protocol, **KEPT), Inbox()
+    async with Proxy(broker.port) as line:
+        client, inbox = client_of(f"mqtt://127.0.0.1:{line.port}", protocol=protocol, **KEPT), Inbox()
         states = await up(client)
         await client.publish("a", b"kept", 1, retain=True)
         client.subscribe("a", 1, inbox)
@@ -180,19 +181,19 @@ async def test_the_broker_hears_it_when_all_receivers_are_done(
 async def test_a_qos_2_message_whose_answer_got_lost_is_not_handed_on_twice(
     broker: Mosquitto, client_of: MakeClient, protocol: str
 ) -> None:
-    async with Line(broker.port) as line:
-        client, inbox = client_of(line.url, protocol=protocol, **KEPT), Inbox(ack=False)
+    async with Proxy(broker.port) as line:
+        client, inbox = client_of(f"mqtt://127.0.0.1:{line.port}", protocol=protocol, **KEPT), Inbox(ack=False)
         sender = client_of(broker)
         client.subscribe("a", 2, inbox)
         states = await up(client)
         await up(sender)
         await settled(client)
-        line.swallow = True
+        line.garble("to_server", lambda _: b"")
         await sender.publish("a", b"once", 2)
         (packet,) = await inbox.until(1)
         packet.ack()
         line.cut()
-        line.swallow = False
+        line.garble("to_server", None)
         await states.until(False)
         await states.until(True)
         await sender.publish("a", b"next", 2)
@@ -206,8 +207,8 @@ async def test_a_qos_2_message_whose_answer_got_lost_is_not_handed_on_twice(
 async def test_a_message_with_qos_1_whose_answer_got_lost_comes_again_marked(
     broker: Mosquitto, client_of: MakeClient, protocol: str
 ) -> None:
-    async with Line(broker.port) as line:
-        client, inbox = client_of(line.url, protocol=protocol, **KEPT), Inbox(ack=False)
+    async with Proxy(broker.port) as line:
+        client, inbox = client_of(f"mqtt://127.0.0.1:{line.port}", protocol=protocol, **KEPT), Inbox(ack=False)
         sender = client_of(broker)
         client.subscribe("a", 1, inbox)
         states = await up(client)
@@ -223,3 +224,75 @@ async def test_a_message_with_qos_1_whose_answer_got_lost_comes_again_marked(
         assert (again.payload, again.dup) == (b"1", True)
         await client.close()
     assert (await redelivered(client, broker, client_of, protocol)).payloads == [b"1", b"end"]
+
+
+async def test_who_leaves_before_the_end_keeps_what_comes_meanwhile(
+    broker: Mosquitto, client_of: MakeClient, protocol: str
+) -> None:
+    """At a clean stop sources leave first, and the connection ends when all is handed on: what the broker has from
+    then on is for the next run."""
+    first, inbox = client_of(broker, protocol=protocol, **KEPT), Inbox()
+    subscriptions = [first.subscribe(topic, 1, inbox) for topic in ("a", "b")]
+    await up(first)
+    await settled(first)
+    sender = client_of(broker)
+    await up(sender)
+    for one in subscriptions:
+        one.close()
+    await settled(first)
+    await sender.publish("a", b"1", 1)
+    await first.close()
+    await sender.publish("b", b"2", 1)
+    second = client_of(broker, protocol=protocol, **KEPT)
+    for topic in ("a", "b"):
+        second.subscribe(topic, 1, inbox)
+    await up(second)
+    assert [one.payload for one in await inbox.until(2)] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("kept", [KEPT, {}], ids=["kept", "not-kept"])
+async def test_who_is_ended_hears_of_it_and_the_broker_keeps_nothing_more_for_it(
+    broker: Mosquitto, client_of: MakeClient, protocol: str, kept: dict[str, Any]
+) -> None:
+    """Also the last one of its connection: a source whose successor listens by another connection."""
+    first, inbox, ended = client_of(broker, protocol=protocol, **kept), Inbox(), asyncio.Event()
+    one = first.subscribe("a", 1, inbox)
+    await up(first)
+    await settled(first)
+    sender = client_of(broker)
+    await up(sender)
+    await sender.publish("a", b"1", 1)
+    one.end(ended.set)
+    async with asyncio.timeout(PATIENCE_S):
+        await ended.wait()
+    assert inbox.payloads == [b"1"]
+    await sender.publish("a", b"2", 1)
+    await settled(first)
+    await first.close()
+    second = client_of(broker, protocol=protocol, **kept)
+    second.subscribe("a", 1, inbox)
+    await up(second)
+    await settled(second)
+    assert inbox.payloads == [b"1"]
+
+
+async def test_what_waits_for_its_subscriber_holds_up_no_end(
+    broker: Mosquitto, client_of: MakeClient, protocol: str
+) -> None:
+    """A resumed session brings for ten seconds what others may want; who is ended meanwhile does not wait for them."""
+    away = client_of(broker, protocol=protocol, **KEPT)
+    for topic in ("a", "b"):
+        away.subscribe(topic, 1, Inbox())
+    await up(away)
+    await settled(away)
+    await away.close()
+    sender = client_of(broker)
+    await up(sender)
+    await sender.publish("b", b"for nobody yet", 1)
+    client, inbox, ended = client_of(broker, protocol=protocol, **KEPT), Inbox(), asyncio.Event()
+    one = client.subscribe("a", 1, inbox)
+    await up(client)
+    await settled(client)
+    one.end(ended.set)
+    async with asyncio.timeout(CLAIM_S / 2):
+        await ended.wait()

@@ -159,3 +159,59 @@ def test_nobody_acknowledges_qos_0() -> None:
     packet.share().ack()
     packet.ack()
     assert len(ledger) == 0
+
+
+def asked_for(pattern: str) -> tuple[Subscriptions, Subscription]:
+    """One subscriber, of whom a broker has been told and has not answered yet."""
+    table = Subscriptions()
+    one = joined(table, pattern)
+    table.connected(session_present=False)
+    table.changes(idents=True)
+    return table, one
+
+
+def test_who_ends_hears_what_comes_until_the_broker_has_answered() -> None:
+    table, one = asked_for("plant/+")
+    ended: list[Subscription] = []
+    table.answered("plant/+", "")
+    one.end(lambda: ended.append(one))
+    assert table.changes(idents=True) == ([], ["plant/+"])
+    assert table.changes(idents=True) == ([], [])  # told once
+    assert table.receivers("plant/a", False, ()) == [one]
+    assert not ended
+    table.ended("plant/+")
+    assert ended == [one]
+    assert table.receivers("plant/a", False, ()) is None
+
+
+def test_where_another_has_the_same_filter_the_end_is_at_once() -> None:
+    table, one = asked_for("plant/+")
+    ended: list[Subscription] = []
+    table.answered("plant/+", "")
+    other = joined(table, "plant/+")
+    assert other.listening.is_set()  # the broker brings it already
+    one.end(lambda: ended.append(one))
+    assert ended == [one]
+    assert table.receivers("plant/a", False, ()) == [other]
+    assert table.changes(idents=True)[1] == []
+
+
+def test_whoever_comes_while_one_ends_gets_what_comes() -> None:
+    table, one = asked_for("plant/+")
+    ended: list[Subscription] = []
+    one.end(lambda: ended.append(one))
+    table.changes(idents=True)
+    other = joined(table, "plant/+")
+    assert [ask.filter for ask in table.changes(idents=True)[0]] == ["plant/+"]
+    assert table.receivers("plant/a", False, ()) == [other]
+    table.ended("plant/+")  # the answer to the UNSUBSCRIBE of before
+    assert ended == [one]
+    assert table.receivers("plant/a", False, ()) == [other]
+
+
+def test_without_a_connection_nothing_more_comes() -> None:
+    table, one = asked_for("plant/+")
+    ended: list[Subscription] = []
+    one.end(lambda: ended.append(one))
+    table.all_ended()
+    assert ended == [one]

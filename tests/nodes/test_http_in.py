@@ -168,6 +168,10 @@ def test_refusals_are_counted_each_and_said_once_a_minute(caplog: pytest.LogCapt
             (f"route: POST {path}", f"rest.route: {path} belongs to the program itself\n    take another path")
             for path in ("/", "/api/v1", "/api/v1/x", "/health", "/health/live", "/metrics", "/flows/a", "/events")
         ),
+        *(
+            (f"route: POST {path}", f"rest.route: {path} belongs to the program itself\n    take another path")
+            for path in ("/login", "/logout", "/system", "/static/a/b", "/dashboards/a", "/orders/a")
+        ),
     ],
 )
 def test_contradictions(options: str, problem: str) -> None:
@@ -176,7 +180,9 @@ def test_contradictions(options: str, problem: str) -> None:
     assert [str(one).split(": ", 1)[1] for one in found] == [problem]
 
 
-@pytest.mark.parametrize("path", ["/healthy", "/api/v12", "/metrics.json", "/flow", "/api/v1.1/x", "/events-of-plant"])
+@pytest.mark.parametrize(
+    "path", ["/healthy", "/api/v12", "/metrics.json", "/flow", "/api/v1.1/x", "/events-of-plant", "/orders"]
+)
 def test_paths_that_only_look_like_ours(path: str) -> None:
     text = f"flow: site\nnodes:\n  rest: {{type: http-in, route: POST {path}}}\n"
     assert check_flows({"f.yaml": text}, {}, Registry()).problems == []

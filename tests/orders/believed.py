@@ -68,8 +68,9 @@ class Model:
         if found is not None and found[1] > 40:
             self.hot_at = max(self.hot_at or 0, self.said[found[0], "temperature_c"][1])
 
-    def judge(self, order: Asked, now: Instant) -> None:
-        """AssertionError where the order must not be."""
+    def judge(self, order: Asked, now: Instant, *, again: bool = False) -> None:
+        """AssertionError where the order must not be. ``again``: it was decided before and waits to be sent, when it
+        may be for less than would be ordered now: its identity is taken, and less does no harm."""
         found = {name: self.counts(name, now) for name in FIELDS}
         for name, one in found.items():
             assert one is not None, f"{name} is missing or stale"
@@ -85,7 +86,8 @@ class Model:
         assert now - fetched <= PRICE_FRESH, "the price is old"
         assert order.price == eur, "its price is not the slot's"
         assert (soc < 30 and eur <= 60) if order.side == "BUY" else (soc > 70 and eur >= 120), "no rule wants it"
-        assert order.quantity_mwh == (0.5 if abs(power) > 5 else 1.0), "its quantity"
+        quantity = 0.5 if abs(power) > 5 else 1.0
+        assert order.quantity_mwh == quantity or (again and order.quantity_mwh < quantity), "its quantity"
 
     def holds_until(self, now: Instant) -> Instant:
         """When the first of the values that count now runs out."""

@@ -101,13 +101,13 @@ class Law:
         assert order == before, "it is not the same order"
         assert until, "it should never have been decided"
         assert now < until, f"what it was decided on held until {iso(until)}"
-        why = [self._why_not(model, order, now) for model in self.models]
+        why = [self._why_not(model, order, now, again=True) for model in self.models]
         assert "" in why, f"again: {' / '.join(why)}"
 
-    def _why_not(self, model: Model, order: Asked, now: Instant) -> str:
+    def _why_not(self, model: Model, order: Asked, now: Instant, *, again: bool = False) -> str:
         model.look(now)
         try:
-            model.judge(order, now)
+            model.judge(order, now, again=again)
         except AssertionError as error:
             return str(error)
         return ""
@@ -120,7 +120,7 @@ class Law:
         for order in decided:
             self.waiting.setdefault((order.side, order.slot), (order, 0))
         for identity, (order, until) in self.waiting.items():
-            ends = [model.holds_until(now) for model in self.models if not self._why_not(model, order, now)]
+            ends = [model.holds_until(now) for model in self.models if not self._why_not(model, order, now, again=True)]
             self.waiting[identity] = order, max([until, *ends])
 
     def forget_waiting(self) -> None:

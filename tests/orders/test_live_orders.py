@@ -206,9 +206,10 @@ async def test_two_that_send_what_one_guard_decided_send_it_once() -> None:
     again = FLOW.replace("  mirror:", '  second: {type: exchange-out, from: guard, send: orders, mode: live, '
                          'url: "${URL}", api_key: "${KEY}"}\n  mirror:')  # fmt: skip
     async with venue(text=again) as (at, flow):
-        for soc in (20, 20, 80):
+        for soc in (20, 20):
             await flow.wish(soc=soc)
         await flow.until_order("accepted")
+        await flow.wish(soc=80)
         workers = [flow.engine.runtime.workers[f"site/{name}"].counters for name in ("exchange", "second")]
         await flow.until(lambda: sum(sum(one.errors.values()) for one in workers) == 1)
         assert len(at.accepted) == 1

@@ -24,6 +24,12 @@ def test_whatever_happens(told: Told, good: bool) -> None:
     play(told, good=good)
 
 
+def test_less_than_would_be_ordered_now_does_no_harm() -> None:
+    """It was reduced while the power was at its limit; that is over when the exchange can be reached again."""
+    story = play([[("mended",), ("wait", 900), ("away", True), ("wish", "BUY", 5.2), BUY, ("clear",), ("wait", 30)]])
+    assert next(one.quantity_mwh for one in story.world.law.taken if one.id) == 0.5
+
+
 @pytest.mark.slow  # three minutes: longer stories, hundreds of them
 @settings(max_examples=300)
 @given(st.lists(stories, min_size=1, max_size=3), st.booleans())

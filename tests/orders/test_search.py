@@ -131,6 +131,18 @@ async def test_the_exchange_is_away_during_the_search_and_comes_back() -> None:
 
 
 @pytest.mark.anyio
+async def test_an_exchange_that_fails_once_is_asked_again_as_retry_says_not_at_the_next_look() -> None:
+    text = FLOW.replace('timeout: "${TIMEOUT}"', 'timeout: "${TIMEOUT}", retry: {first: 10ms, max: 50ms}')
+    async with served() as at:
+        at.exchange.faults.arm("error-before", on="order-list", times=3)
+        async with trading(at, text=text) as flow:
+            exchange = flow.engine.runtime.workers["site/exchange"]
+            await flow.until(lambda: exchange.counters.connected is False)
+            await flow.until(lambda: exchange.counters.connected)  # real seconds: a look every 30 s would be too late
+            assert flow.errors() == [("not-connected", f"{at.server.url}: 500: Internal Server Error")]
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("name", ["site", "renamed"])
 async def test_the_search_goes_on_after_a_restart_whatever_the_flow_is_called(name: str) -> None:
     store = Store.open(None, inline=True)

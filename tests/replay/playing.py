@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from flowrunner.engine import check_files
+from flowrunner.files import check_files
 from flowrunner.registry import Registry
 from flowrunner.replay import Result, Setup, replay
 from flowrunner.units import Duration

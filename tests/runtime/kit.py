@@ -36,3 +36,14 @@ def numbers(rig: Rig, name: str, wire: str | None = None) -> list[Any]:
 def refused(rig: Rig) -> list[tuple[str, str]]:
     """(node, code) of the dead letters, oldest first."""
     return [(letter.node, letter.code) for letter in reversed(rig.engine.store.dead_letters())]
+
+
+def crash(rig: Rig) -> None:
+    """The end of a program that nobody stops: nothing is said or done any more."""
+    runtime = rig.engine.runtime
+    runtime.commits.cancel()
+    runtime.tasks.stopping = True
+    for worker in runtime.workers.values():
+        worker.wake.begin = None
+    for task in [*runtime.tasks.works.values(), *runtime.tasks.sources.values()]:
+        task.cancel()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from flowrunner.errors import Reject
 from flowrunner.http import Response
 from flowrunner.runtime.context import PAYLOAD_CAP
-from flowrunner.runtime.delivery import BadOutput
 from flowrunner.runtime.letters import encoded, too_large
+from flowrunner.runtime.lineage import BadOutput
 from flowrunner.testing import Rig
 from tests.runtime.kit import node, numbers, play
 

@@ -11,48 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowrunner.testing import Rig
+from tests.runtime.grown import Grown, graphs
 from tests.runtime.kit import node, numbers, play, refused, types
 
 REGISTRY = types()
 
 
-@st.composite
-def graphs(draw: st.DrawFn) -> tuple[str, dict[str, Counter[int]]]:
-    """A random graph of blocking nodes, and what each of them must send."""
-    count = draw(st.integers(1, 60))
-    pause = draw(st.sampled_from(["0s", "0s", "1ms"]))
-    emit = draw(st.booleans())
-    lines = [f"  n0: {{type: maker, count: {count}, pause: {pause}, emit: {str(emit).lower()}, keys: 3}}"]
-    sent = {"n0": Counter(range(count))}
-    kinds = st.sampled_from(["relay new", "relay same", "relay twice", "slow", "slow turns", "slow time", "slow emit"])
-    options = {
-        "relay new": "type: relay",
-        "relay same": "type: relay, how: same",
-        "relay twice": "type: relay, how: twice",
-        "slow": "type: slow",
-        "slow turns": "type: slow, turns: 3",
-        "slow time": "type: slow, time: 3ms",
-        "slow emit": "type: slow, emit: true, turns: 1",
-    }
-    for number in range(1, draw(st.integers(1, 7)) + 1):
-        kind = draw(kinds)
-        sources = draw(st.lists(st.integers(0, number - 1), min_size=1, max_size=3, unique=True))
-        size = draw(st.integers(1, 6))
-        came = sum((sent[f"n{one}"] for one in sources), Counter[int]())
-        if sum(came.values()) > 2000:
-            break
-        sent[f"n{number}"] = came + came if kind == "relay twice" else came
-        wires = ", ".join(f"n{one}" for one in sources)
-        lines.append(f"  n{number}: {{{options[kind]}, from: [{wires}], queue: {{size: {size}}}}}")
-    names = [line.strip().partition(":")[0] for line in lines]
-    size = draw(st.integers(1, 6))
-    lines.append(f"  end: {{type: sink, from: [{', '.join(names)}], queue: {{size: {size}}}}}")
-    return "\n".join(lines), {name: sent[name] for name in names}
-
-
 @settings(max_examples=120, deadline=None)
 @given(graphs())
-def test_nothing_is_lost_doubled_or_overtaken(graph: tuple[str, dict[str, Counter[int]]]) -> None:
+def test_nothing_is_lost_doubled_or_overtaken(graph: Grown) -> None:
     text, sent = graph
 
     async def story(rig: Rig) -> None:

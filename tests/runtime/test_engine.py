@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from flowrunner.engine import Engine, Unknown, check_files, flow_files
+from flowrunner.engine import Engine, Unknown
 from flowrunner.errors import BadFlow, Reject, UsageError
+from flowrunner.files import check_files, flow_files
 from flowrunner.graph import check_flows
 from flowrunner.registry import Registry
 from flowrunner.store import Store, StoreFailed
@@ -201,3 +202,19 @@ def test_files(tmp_path: Path) -> None:
     for wrong, said in (("empty", r"has no \*.yaml file"), ("gone.yaml", "there is no file")):
         with pytest.raises(UsageError, match=said):
             flow_files([tmp_path / wrong])
+
+
+@pytest.mark.anyio
+async def test_flows_that_change_places_are_known_in_their_new_files(tmp_path: Path) -> None:
+    texts = {name: f"flow: {name}\nnodes:\n  {name}: {{type: manual-in, fields: {{x: {{}}}}}}\n" for name in "ab"}
+    (one, other), registry = (str(tmp_path / name) for name in ("one.yaml", "other.yaml")), Registry()
+    store = Store.open(tmp_path)
+    engine = Engine(check_flows({one: texts["a"], other: texts["b"]}, {}, registry), store=store)
+    await engine.start()
+    try:
+        outcome = await engine.reload(check_flows({one: texts["b"], other: texts["a"]}, {}, registry))
+        assert (outcome.result, outcome.changed, outcome.added) == ("applied", [], [])
+        files = await store.submit(lambda sql: dict(sql.execute("SELECT flow, file FROM known_nodes").fetchall()))
+        assert files == {"a": other, "b": one}
+    finally:
+        await engine.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,20 +13,27 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from flowrunner.message import Message
 from flowrunner.node import Queue
-from flowrunner.runtime import Entry, Inbox
+from flowrunner.runtime import Entry, Inbox, Receipt
 
 Policy = Literal["block", "drop_oldest", "drop_newest", "latest"]
 POLICIES: list[Policy] = ["block", "drop_oldest", "drop_newest", "latest"]
 
 
-@dataclass
-class Slip:
-    """A token that counts."""
+class Nobody:
+    """Keeps nothing."""
 
-    name: int
-    told: int = 0
+    def when_kept(self, done: Callable[[], None]) -> None:
+        done()
 
-    def done(self) -> None:
+
+class Slip(Receipt):
+    """One that counts."""
+
+    def __init__(self, name: int) -> None:
+        super().__init__(self._tell, Nobody())
+        self.name, self.told = name, 0
+
+    def _tell(self) -> None:
         self.told += 1
 
 
@@ -47,8 +55,10 @@ class Model:
     def offer(self, entry: Entry) -> bool:
         if self.policy == "latest":
             same = [at for at, one in enumerate(self.entries) if slot(one) == slot(entry)]
-            if same:
+            if same:  # the newer takes the place: a key that has news all the time is served like the others
                 self.drop(same[0])
+                self.entries.insert(same[0], entry)
+                return True
             elif len(self.entries) >= self.size:
                 self.drop(0)
         elif len(self.entries) >= self.size:
@@ -170,7 +180,7 @@ def test_latest_keeps_the_newest_of_each_wire_and_key() -> None:
     for one in (entry(1, "n"), entry(2, "s"), entry(3, "n"), entry(4, "n", "b.out")):
         inbox.offer(one)
     assert inbox.dropped == {"latest": 1}
-    assert payloads(inbox) == [2, 3, 4]
+    assert payloads(inbox) == [3, 2, 4]
 
 
 def test_a_message_put_back_is_overtaken_by_a_newer_one_of_its_key() -> None:

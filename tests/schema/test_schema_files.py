@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
 
+from flowrunner.flowfile import TILES
 from flowrunner.node import NewField
 from flowrunner.reference import flow_schema, node_schema, schema_files
 from flowrunner.registry import Envelope, Registry
@@ -87,7 +88,7 @@ def test_every_scalar_may_be_a_substitution() -> None:
     data = yaml_12((ROOT / "flows" / "bess.yaml").read_text("utf-8"))
     count = 0
     for path in scalars(data):
-        if path[-1] == "type" and len(path) == 3:
+        if (path[-1] == "type" and len(path) == 3) or path[-1] == "tile":
             continue  # the type chooses the options
         changed = copy.deepcopy(data)
         functools.reduce(lambda at, step: at[step], path[:-1], changed)[path[-1]] = "${NAME:-x}"
@@ -110,6 +111,18 @@ def test_an_unknown_option_is_red_wherever_it_stands(name: str) -> None:
         if isinstance(below, dict) and below.get("properties"):
             entry = least(below)
             assert errors(EDITOR, in_flow(good | {option: {"name": entry | {"optoin": 1}}}))
+
+
+@pytest.mark.parametrize("name", TILES)
+def test_an_unknown_option_of_a_tile_is_red(name: str) -> None:
+    def shown(tile: dict[str, Any]) -> list[str]:
+        return errors(EDITOR, in_flow({"type": "log"}) | {"dashboard": {"tiles": [tile]}})
+
+    good = {**least(schema_of(TILES[name])), "tile": name}
+    assert shown(good) == []
+    assert shown(good | {"optoin": 1})
+    assert shown(good | {"tile": f"{name}s"})
+    assert shown({key: value for key, value in good.items() if key != "tile"})
 
 
 def test_an_unknown_type_and_key_are_red() -> None:

@@ -150,6 +150,18 @@ def test_polls(options: str, goes: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url", ["https://cloud.example/{key}", "http://localhost:9000/v", "http://me:sesame@10.0.0.1/"]
+)
+def test_what_is_sent_to_web_servers_goes_nowhere(url: str) -> None:
+    """Behind an address of this machine, too, there may be a tunnel."""
+    source = "  b: {type: manual-in, key: north, fields: {x: {}}}\n"
+    found, said, _ = turned(f"{source}  a: {{type: http-out, from: b, url: '{url}', ca_file: /ca.pem}}")
+    assert (found.url, found.ca_file) == (f"http://{NOWHERE}:9", "")
+    assert "goes where nothing is" in said
+    assert "sesame" not in said
+
+
+@pytest.mark.parametrize(
     ("options", "goes"),
     [
         ("host: 10.0.0.1", {"host": NOWHERE}),
@@ -186,7 +198,7 @@ def test_places_that_lie_deep(tmp_path: Path) -> None:
 
 def test_no_type_that_ships_is_forgotten() -> None:
     """A new type with an option that names a peer needs a row above."""
-    known = {"modbus-in", "mqtt-in", "mqtt-out", "exchange-out", "price-in", "http-poll"}
+    known = {"modbus-in", "mqtt-in", "mqtt-out", "exchange-out", "price-in", "http-out", "http-poll"}
     named = set()
     for name in Registry().names:
         fields = Registry().get(name).cls.Options.__struct_fields__

@@ -130,7 +130,7 @@ def test_a_live_exchange_needs_a_stub() -> None:
 
 
 def test_a_slip_in_a_test_keeps_no_plant_from_running(tmp_path: Path) -> None:
-    from flowrunner.engine import check_files
+    from flowrunner.files import check_files
 
     file = tmp_path / "flow.yaml"
     file.write_text(TRADE + case("expekt: [{from: buy}]"), encoding="utf-8")

@@ -53,9 +53,12 @@ nodes:
   mirror: {type: exchange-out, from: tell, send: telemetry, url: "https://exchange.invalid"}
   tell: {type: compute, from: web, fields: {active_power_mw: soc_percent * 0, temperature_c: soc_percent + 0}}
   out: {type: mqtt-out, from: few, broker: "mqtt://broker.invalid", topic: x}
+  cloud: {type: http-out, from: few, url: "https://cloud.invalid/{soc_percent}"}
   kept: {type: store-out, from: both, keep: 90d}
   alarms: {type: alarm-out, from: [guard.blocked, exchange.error]}
   show: {type: log, from: way.low}
+  errors: {type: on-error}
+  states: {type: on-status}
 """
 
 

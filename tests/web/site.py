@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,13 +16,19 @@ import httpx2
 from flowrunner.clock import LiveClock, ScaledClock
 from flowrunner.engine import Engine
 from flowrunner.graph import check_flows
+from flowrunner.logs import Secrets
 from flowrunner.message import Message
 from flowrunner.registry import Registry
+from flowrunner.reloading import Reloader, Sources
 from flowrunner.store import Store
+from flowrunner.store.people import Role, add_key, add_user
 from flowrunner.web import Server, listen
+from flowrunner.web.people import passwords
+from flowrunner.web.people.person import csrf_token, digest
 from tests.peers.until import until
 
 PATIENCE_S = 10.0
+PASSWORD = "correct horse battery staple"
 FLOW = """
 flow: site
 nodes:
@@ -45,8 +53,8 @@ nodes:
 class Site:
     """``http`` is a client of the running server; ``record`` is what the flow took."""
 
-    def __init__(self, engine: Engine, server: Server, http: httpx2.AsyncClient) -> None:
-        self.engine, self.server, self.http = engine, server, http
+    def __init__(self, engine: Engine, server: Server, http: httpx2.AsyncClient, reloader: Reloader) -> None:
+        self.engine, self.server, self.http, self.reloader = engine, server, http, reloader
         self.port = server.port
 
     def node(self, node: str, flow: str = "site") -> Any:
@@ -83,8 +91,38 @@ class Site:
         finally:
             writer.close()
 
+    async def log_in(self, name: str, password: str = PASSWORD, **headers: str) -> httpx2.Response:
+        """As the log-in page's form does; the client keeps the cookies."""
+        return await self.http.post("/login", data={"name": name, "password": password}, headers=headers)
+
+    @property
+    def csrf(self) -> dict[str, str]:
+        """The header of the client's session."""
+        return {"x-csrf-token": csrf_token(self.http.cookies[self.server.people.cookie])}
+
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         await until(condition, what, PATIENCE_S)
+
+
+@functools.cache
+def hashed_password() -> str:
+    """Of PASSWORD: computed once, it takes its time."""
+    return passwords.hashed(PASSWORD)
+
+
+def key_of(name: str) -> str:
+    return f"key of {name}"
+
+
+async def _let_in(store: Store, users: Mapping[str, Role], keys: Mapping[str, Role]) -> None:
+    def work(sql: sqlite3.Connection) -> None:
+        for name, role in users.items():
+            add_user(sql, name, role, hashed_password(), 0)
+        for name, role in keys.items():
+            add_key(sql, name, role, digest(key_of(name)), 0)
+
+    if users or keys:
+        await store.submit(work)
 
 
 @asynccontextmanager
@@ -96,19 +134,33 @@ async def site(
     request_s: float = 30.0,
     host: str = "127.0.0.1",
     speed: float = 1.0,
+    folder: Path | None = None,
+    data: Path | None = None,
+    users: Mapping[str, Role] | None = None,
+    keys: Mapping[str, Role] | None = None,
 ) -> AsyncIterator[Site]:
+    """``folder``: the flow is a file there, ``site.yaml``, and can be reloaded. ``data``: the store is there. ``users``
+    have PASSWORD, ``keys`` are ``key_of(name)``."""
     environment = environment or {}
-    checked = check_flows({"site.yaml": text}, environment, Registry(nodes))
+    registry = Registry(nodes)
+    file = Path("site.yaml") if folder is None else folder / "site.yaml"
+    if folder is not None:
+        file.write_text(text, "utf-8")
+    checked = check_flows({str(file): text}, environment, registry)
     assert checked.graph is not None, "\n".join(map(str, checked.problems))
     clock = LiveClock() if speed == 1.0 else ScaledClock(time.time_ns(), speed)
-    engine = Engine(checked, store=Store.open(None), clock=clock)
-    server = Server(engine, listen(host, 0), environment, host, request_s=request_s)
+    engine = Engine(checked, store=Store.open(data), clock=clock)
+    await _let_in(engine.store, users or {}, keys or {})
+    reloader = Reloader(engine, Sources([file], lambda: environment, None, registry), Secrets())
+    reload = None if folder is None else reloader.reload
+    server = Server(engine, listen(host, 0), environment, host, reload=reload, request_s=request_s)
     base = f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
     try:
         await engine.start()
         await server.start()
         async with httpx2.AsyncClient(base_url=base, trust_env=False) as http:
-            yield Site(engine, server, http)
+            yield Site(engine, server, http, reloader)
     finally:
         await server.close()
+        await reloader.close(PATIENCE_S)
         await engine.stop()

@@ -48,7 +48,7 @@ async def test_one_flow_with_its_wires(web: Site) -> None:
     assert {node["id"]: node["type"] for node in flow["nodes"]} == {
         "rest": "http-in", "hand": "manual-in", "record": "merge", "status": "http-in",
     }  # fmt: skip
-    assert {"from": "rest", "port": "out", "to": "record"} in flow["wires"]
+    assert {"from": "rest", "port": "out", "to": "record", "listens": False} in flow["wires"]
     assert flow["disabled"] == {}
 
 
@@ -85,7 +85,7 @@ async def test_unknown_names(web: Site, path: str, detail: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v1", "/api/v1/", "/api/v2/flows", "/api/v1/flows/", "/", "/favicon.ico", "/healthz"]
+    "path", ["/api/v1", "/api/v1/", "/api/v2/flows", "/api/v1/flows/", "/nothing", "/favicon.ico", "/healthz"]
 )
 async def test_unknown_routes(web: Site, path: str) -> None:
     answer = await web.http.get(path)
@@ -113,7 +113,10 @@ nodes:
     async with site(text, environment={"SITE_KEY": "sesame-key-of-rest", "TOKEN": "plain"}) as web:
         answer = await web.http.get("/api/v1/config")
         assert "sesame" not in answer.text
-        config = answer.json()["site"]
+        running = answer.json()
+        assert (running["generation"], running["last_reload"]) == (1, None)
+        config = running["flows"]["site"]
+        assert config["digest"] == (await get(web, "/api/v1/flows/site"))["digest"]
         assert config["nodes"]["rest"] == {"type": "http-in", "route": "POST /values", "api_key": "***"}
         assert config["nodes"]["out"]["text"] == "the key is ***"
         assert "pa ss" not in answer.text
@@ -121,6 +124,7 @@ nodes:
         assert note == {
             "file": "site.yaml", "line": 6, "column": 26, "path": "off.from", "code": "disabled-input",
             "message": "'off' does not run: its only input 'away' is disabled", "severity": "note", "hint": "",
+            "of": "running",
         }  # fmt: skip
 
 

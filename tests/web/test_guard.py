@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 
@@ -90,6 +91,11 @@ async def test_pages_of_other_sites_change_nothing() -> None:
         assert (await web.post('{"soc_percent": 1}', origin=own, sec_fetch_site="same-origin")).status_code == 200
         link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
         assert (await web.http.get("/status", headers=link)).status_code == 200, "a link in a page may be followed"
+        for site_of in ("cross-site", "same-site"):
+            form = {"sec_fetch_site": site_of, "sec_fetch_mode": "navigate"}
+            answer = await web.post('{"soc_percent": 2}', **form)
+            assert (answer.status_code, answer.json()) == (403, FOREIGN), "a form in a page is not sent"
+        assert web.record == {"soc_percent": 1}
 
 
 async def test_every_answer_carries_the_headers_that_browsers_heed() -> None:
@@ -142,6 +148,7 @@ def graph(**environment: str) -> Graph:
 
 LONG = "0123456789abcdef"
 HOW = "; a key is a random text of at least 16 characters, such as `openssl rand -hex 24` prints"
+USERS = "; in place of FLOWRUNNER_API_KEY there may be users: `flowrunner users add NAME --role …`"
 
 
 @pytest.mark.parametrize(
@@ -164,13 +171,29 @@ HOW = "; a key is a random text of at least 16 characters, such as `openssl rand
 def test_beyond_loopback_every_missing_and_weak_key_is_named(environment: dict[str, str], missing: str) -> None:
     with pytest.raises(UsageError) as caught:
         check_exposure(graph(**environment), "plant", "10.0.0.7", environment)
-    assert str(caught.value) == f"plant can be reached from other machines, and {missing}{HOW}"
+    users = "" if "FLOWRUNNER_API_KEY" in environment else USERS
+    assert str(caught.value) == f"plant can be reached from other machines, and {missing}{HOW}{users}"
     check_exposure(graph(**environment), "localhost", "127.0.0.1", environment)
 
 
 def test_beyond_loopback_with_good_keys() -> None:
     environment = {"SITE_KEY": LONG, "FLOWRUNNER_API_KEY": LONG}
     check_exposure(graph(**environment), "0.0.0.0", "0.0.0.0", environment)
+
+
+def test_beyond_loopback_users_or_machines_keys_take_the_place_of_the_one_key() -> None:
+    environment = {"SITE_KEY": LONG}
+    check_exposure(graph(**environment), "0.0.0.0", "0.0.0.0", environment, anybody=True)
+    with pytest.raises(UsageError, match="FLOWRUNNER_API_KEY has only 3 characters"):
+        check_exposure(graph(), "0.0.0.0", "0.0.0.0", {**environment, "FLOWRUNNER_API_KEY": "abc"}, anybody=True)
+    with pytest.raises(UsageError, match=r"SITE_KEY .* is not set"):
+        check_exposure(graph(), "0.0.0.0", "0.0.0.0", {}, anybody=True)
+
+
+@pytest.mark.parametrize(("given", "good"), [("", True), ("0", True), ("1", True), ("yes", False), ("true", False)])
+def test_https_is_said_by_one_word(given: str, good: bool) -> None:
+    with contextlib.nullcontext() if good else pytest.raises(UsageError, match="FLOWRUNNER_HTTPS is 1 where"):
+        check_exposure(graph(), "localhost", "127.0.0.1", {"FLOWRUNNER_HTTPS": given})
 
 
 @pytest.mark.parametrize("key", [f"{LONG} ", f"{LONG}\n", f"\t{LONG}", f"{LONG[:8]}\x7f{LONG[8:]}"])

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from flowrunner.http import (
     MAX_DEPTH,
     TokenBuckets,
+    _looked_at,
     key_fault,
     missing_key,
     not_finite,
@@ -63,6 +65,49 @@ def test_any_bytes_are_json_or_a_sentence(body: bytes) -> None:
 def test_integers_that_nothing_can_hold_become_floats(body: str, value: float) -> None:
     found = parse_json(body.encode())
     assert (found, type(found)) == (value, type(value))
+
+
+names = st.one_of(st.sampled_from(["a", "b", ":", "a:b", '"', "\\", "é"]), st.text(max_size=3))
+small = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=5),
+    st.sampled_from([2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, -0.0, 5e-324, ":", "a: 1, b", '":', "\\:"]),
+    st.lists(st.integers(), max_size=1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"a": 1, "a": "\u003a"}', rb'{"\u003a": 1, "\u003a": 2}', b'{"a": 1, "a": 2}', b'{"a:": 1, "a:": 2}',
+        b'{"a": ":", "a": ""}', b'{"a": "", "a": ":"}', b'{"a:b": ":", "c": "d:"}',
+    ],
+)  # fmt: skip
+def test_names_that_come_twice_are_found_among_colons(body: bytes) -> None:
+    assert spoken(parse_json, body) == spoken(_looked_at, body)
+
+
+@given(st.lists(st.tuples(names, small), max_size=4), st.booleans())
+def test_an_ordinary_record_is_read_the_same_both_ways(pairs: list[tuple[str, Any]], escaped: bool) -> None:
+    """Quickly and with care; names may come twice."""
+    members = [f"{json.dumps(name, ensure_ascii=escaped)}: {json.dumps(one)}" for name, one in pairs]
+    body = ("{" + ", ".join(members) + "}").encode()
+    assert spoken(parse_json, body) == spoken(_looked_at, body)
+
+
+@given(
+    st.one_of(st.binary(max_size=40), st.text(alphabet='{}[]":,.0123456789eE+-\\uN \n', max_size=40).map(str.encode))
+)
+def test_any_bytes_are_read_the_same_both_ways(body: bytes) -> None:
+    assert spoken(parse_json, body) == spoken(_looked_at, body)
+    assert spoken(parse_json, b'{"a":' + body + b"}") == spoken(_looked_at, b'{"a":' + body + b"}")
+
+
+def spoken(parse: Callable[[bytes], object], body: bytes) -> str:
+    """What comes of it, types and signs of zeros too."""
+    try:
+        return repr(parse(body))
+    except ValueError as error:
+        return str(error)
 
 
 def test_the_depth() -> None:

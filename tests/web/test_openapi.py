@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,6 +16,8 @@ from starlette.routing import Route
 
 from flowrunner import __version__
 from flowrunner.web.app import make_app
+from flowrunner.web.pages import every_page, statics
+from flowrunner.web.pages.face import Face
 from tests.web.site import FLOW, Site, site
 
 pytestmark = pytest.mark.anyio
@@ -56,6 +60,15 @@ def check(document: Any, path: str, method: str, answer: httpx2.Response, status
     return body
 
 
+def ours_of_people(web: Site) -> set[tuple[str, str]]:
+    """What browsers ask for people, and programs do not: pages, their files and the log-in."""
+    face = Face(web.engine, hub=web.server.hub, people=web.server.people)
+    return {
+        *((page.path, "get") for page in every_page(face)),
+        (statics.PATH, "get"), ("/login", "post"), ("/logout", "post"),
+    }  # fmt: skip
+
+
 # ---- the document itself -----------------------------------------------------------------------------------------
 
 
@@ -80,7 +93,7 @@ async def test_its_schemas_are_schemas_and_its_references_lead_somewhere(web: Si
 
 async def test_every_route_of_the_program_is_described(web: Site) -> None:
     document = await described(web)
-    app = make_app(web.engine, key="", hosts=[])
+    app = make_app(web.engine, people=web.server.people, hosts=[])
     routes = {
         (route.path, method.lower())
         for route in app.routes
@@ -88,8 +101,8 @@ async def test_every_route_of_the_program_is_described(web: Site) -> None:
         for method in route.methods or ()
         if method != "HEAD"
     }
-    assert len(routes) == len(app.routes)
-    assert routes <= {(path, method) for path, method, _ in operations(document)}
+    assert all(isinstance(route, Route) for route in app.routes)
+    assert routes - ours_of_people(web) <= {(path, method) for path, method, _ in operations(document)}
 
 
 async def test_every_operation_says_what_it_does_takes_and_gives(web: Site) -> None:
@@ -184,6 +197,58 @@ async def test_without_a_key_nothing_is_locked(web: Site) -> None:
     document = await described(web)
     assert document["components"]["securitySchemes"] == {}
     assert "401" not in document["paths"]["/api/v1/flows"]["get"]["responses"]
+
+
+# ---- a reload ----------------------------------------------------------------------------------------------------
+
+OPENS = '''
+from flowrunner.node import Node
+
+class Opens(Node):
+    """Does not open when it must not."""
+
+    class Options(Node.Options):
+        opens: bool = True
+
+    async def open(self, ctx):
+        if not self.options.opens:
+            raise RuntimeError("it is stuck")
+
+    def process(self, message, ctx):
+        return message
+'''
+
+
+async def test_a_reload_is_as_described_whatever_comes_of_it(tmp_path: Path) -> None:
+    (tmp_path / "opens.py").write_text(OPENS)
+    own = FLOW + "  door: {type: opens, from: record}\n"
+    path = "/api/v1/reload"
+    async with site(own, folder=tmp_path, nodes=[tmp_path], speed=100.0) as web:
+        document = await described(web)
+
+        async def reload(text: str, status: int) -> Any:
+            (tmp_path / "site.yaml").write_text(text)
+            return check(document, path, "post", await web.http.post(path), status)
+
+        assert (await reload(own, 200))["result"] == "unchanged"
+        assert (await reload(own.replace("POST /values", "POST /other"), 200))["result"] == "applied"
+        assert {"/values", "/other"} & set((await described(web))["paths"]) == {"/other"}
+        assert (await reload(own.replace("90s", "long"), 422))["error"] == "refused"
+        assert (await reload(own.replace("type: opens", "type: opens, opens: false"), 409))["error"] == "failed"
+        problems = "/api/v1/problems"
+        (problem,) = check(document, problems, "get", await web.http.get(problems), 200)
+        assert problem["of"] == "newer"
+        config = "/api/v1/config"
+        assert check(document, config, "get", await web.http.get(config), 200)["last_reload"]["result"] == "failed"
+        assert check(document, path, "post", await web.http.post(path, content=b"x"), 400)["error"] == "body"
+        answers = await asyncio.gather(*(web.http.post(path) for _ in range(20)))
+        answer = next(one for one in answers if one.status_code == 429)
+        assert check(document, path, "post", answer, 429)["error"] == "too-fast"
+
+
+async def test_where_there_are_no_files_there_is_nothing_to_reload(web: Site) -> None:
+    assert "/api/v1/reload" not in (await described(web))["paths"]
+    assert (await web.http.post("/api/v1/reload")).status_code == 404
 
 
 # ---- refusals are as described -----------------------------------------------------------------------------------

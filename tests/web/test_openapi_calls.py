@@ -41,7 +41,7 @@ nodes:
 
 
 async def every_answer_is_as_described(text: str, environment: dict[str, str], folder: Path, *options: str) -> str:
-    async with site(text, environment=environment, speed=SPEED) as web:
+    async with site(text, environment=environment, speed=SPEED, folder=folder) as web:
         headers = {"X-API-KEY": KEY} if environment is KEYS else {}
         document = (await web.http.get("/api/v1/openapi.json", headers=headers)).json()
         url = str(web.http.base_url)
@@ -55,6 +55,7 @@ async def test_every_answer_is_as_described(tmp_path: Path) -> None:
     assert "Stateful" in report
 
 
+@pytest.mark.slow  # the same with keys: another twelve seconds
 async def test_and_so_it_is_with_keys_and_all_kinds_of_routes(tmp_path: Path) -> None:
     phases = ("--phases", "fuzzing,stateful", "--max-examples", "3", "--seed", "1")  # the long run has all
     await every_answer_is_as_described(FLOW, KEYS, tmp_path, *phases)

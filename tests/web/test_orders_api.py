@@ -10,8 +10,8 @@ import pytest
 
 from tests.end_to_end.living import living
 from tests.orders.example import BUY, filled
+from tests.web.eventful import QUIET
 
-FLOW = "flow: quiet\nnodes:\n  tick: {type: inject, every: 1h, payload: 1}\n  out: {type: log, from: tick}\n"
 SELL = "epex_at-20250125T0145Z-SELL"
 
 
@@ -19,7 +19,7 @@ SELL = "epex_at-20250125T0145Z-SELL"
 async def http(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx2.AsyncClient]:
     """A flow that has nothing to do with the orders that are in its data folder."""
     folder = await asyncio.to_thread(filled, tmp_path_factory.mktemp("data"))
-    async with living(folder, text=FLOW) as running:
+    async with living(folder, text=QUIET) as running:
         yield running.http
 
 

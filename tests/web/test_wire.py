@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,8 +15,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowrunner.web.connection import MAX_HEAD
+from tests.peers.until import until
 from tests.web.site import PATIENCE_S, Site, site
 
+LARGE = '''
+from flowrunner.http import Response
+from flowrunner.node import Node
+
+class Large(Node):
+    """More than all buffers hold."""
+
+    inputs = "none"
+
+    def claims(self):
+        return ["route:GET /large"]
+
+    def handle(self, request, ctx):
+        return Response(body=b"x" * 20_000_000)
+'''
 HEAD = b"POST /values HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
@@ -91,8 +108,8 @@ async def test_dripping_does_not_help() -> None:
 async def test_a_connection_is_kept_between_requests() -> None:
     async with site(request_s=0.1) as web:
         reader, writer = await opened(web, b"")
-        number, until = 0, asyncio.get_running_loop().time() + 0.3  # longer in all than one request may take
-        while asyncio.get_running_loop().time() < until:
+        number, enough = 0, asyncio.get_running_loop().time() + 0.3  # longer in all than one request may take
+        while asyncio.get_running_loop().time() < enough:
             number += 1
             body = b'{"count": %d}' % number
             writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
@@ -100,6 +117,93 @@ async def test_a_connection_is_kept_between_requests() -> None:
             await reader.readuntil(b"}}")
         writer.close()
         assert web.record == {"count": number}
+
+
+@pytest.mark.anyio
+async def test_a_connection_that_nobody_uses_after_a_refusal_is_closed() -> None:
+    """Also where the refusal came before the body did."""
+    async with site() as web:
+        web.server._server.config.timeout_keep_alive = 0.2  # type: ignore[assignment]  # seconds, and it may be a part
+        reader, writer = await opened(web, b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n")
+        assert status_of(await reader.readuntil(b"}")) == 404
+        writer.write(b"12345")
+        assert await rest(reader) == b""
+        writer.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("header", [b"", b"Sec-Fetch-Mode: cors\r\n"])
+async def test_who_takes_nothing_of_an_answer_is_dropped(tmp_path: Path, header: bytes) -> None:
+    (tmp_path / "large.py").write_text(LARGE)
+    async with site("flow: site\nnodes:\n  large: {type: large}\n", nodes=[tmp_path], request_s=0.2) as web:
+        _, writer = await asyncio.open_connection("127.0.0.1", web.port, limit=1000)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+        writer.write(b"GET /large HTTP/1.1\r\nHost: localhost\r\n" + header + b"\r\n")
+        state = web.server._server.server_state
+        await web.until(lambda: state.total_requests == 1, "the answer")
+        await web.until(lambda: not state.connections, "the end of the connection")
+        writer.transport.abort()
+
+
+async def a_while(seconds: float) -> None:
+    """A client that does not hurry: what is waited for is the client's own."""
+    loop = asyncio.get_running_loop()
+    due = loop.time() + seconds
+    await until(lambda: loop.time() >= due, "its own time")
+
+
+@pytest.mark.anyio
+async def test_who_takes_an_answer_slowly_gets_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "large.py").write_text(LARGE)
+    async with site("flow: site\nnodes:\n  large: {type: large}\n", nodes=[tmp_path], request_s=0.2) as web:
+        web.server._server.config.timeout_keep_alive = 0.1  # type: ignore[assignment]  # as above
+        reader, writer = await opened(web, b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        taken, began = 0, asyncio.get_running_loop().time()
+        while piece := await reader.read(1_000_000):
+            taken += len(piece)
+            await a_while(0.02)  # a client's own slowness
+        assert taken > 20_000_000
+        assert asyncio.get_running_loop().time() - began > 0.4
+        writer.close()
+
+
+@pytest.mark.anyio
+async def test_headers_behind_a_body_have_an_end_and_say_nothing() -> None:
+    async with site() as web:
+        start = HEAD.replace(b"Content-Type: application/json\r\n", b"") + b"Transfer-Encoding: chunked\r\n\r\n"
+        body = b'c\r\n{"count": 1}\r\n0\r\n'
+        said = b"Content-Type: application/json\r\nConnection: close\r\n"
+        reader, writer = await opened(web, start + body + said + b"\r\n")
+        assert status_of(await reader.readuntil(b"}")) == 415
+        writer.close()
+        for line in (b"x: y\r\n" * 250, b"y" * 1000):
+            reader, writer = await opened(web, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body + b"long: ")
+            answer = asyncio.ensure_future(rest(reader))
+            sent = 0
+            while not answer.done() and sent < 20_000_000:
+                try:
+                    writer.write(line * 10)
+                    await writer.drain()
+                except ConnectionError:
+                    break
+                sent += len(line) * 10
+            assert await answer == b""
+            writer.close()
+        assert web.record is None
+
+
+@pytest.mark.anyio
+async def test_small_pieces_of_a_large_body_are_no_headers() -> None:
+    async with site() as web:
+        reader, writer = await opened(web, HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+        for piece in (b'{"name": "', *[b"x" * 10_000] * 6, b'"}'):
+            for part in (b"%x\r\n" % len(piece), piece + b"\r\n"):
+                writer.write(part)
+                await writer.drain()
+                await a_while(0.001)  # so that the head of a piece comes by itself
+        writer.write(b"0\r\n\r\n")
+        assert status_of(await rest(reader)) == 200
+        writer.close()
 
 
 @pytest.mark.anyio

@@ -10,26 +10,29 @@ from starlette.responses import Response as Bytes
 from flowrunner.engine import Engine
 from flowrunner.message import JSON
 from flowrunner.web.endpoint import Endpoint
+from flowrunner.web.people.register import People
 
 PATH = "/api/v1/openapi.json"
 
 
-def description(engine: Engine, rows: Sequence[Endpoint], *, locked: bool) -> Endpoint:
+def description(engine: Engine, rows: Sequence[Endpoint], people: People) -> Endpoint:
     """The route that gives the description of ``rows``, of itself, and of the routes that the flows have now.
 
-    It is behind the key like the rest: it names the flows' routes and fields. ``locked``: there is a key.
+    It is for viewers like the rest: it names the flows' routes and fields. Where everybody may do everything it speaks
+    of no keys.
     """
-    made: tuple[object, object, bytes] | None = None
+    made: tuple[object, object, object, bytes] | None = None
 
     async def openapi(request: Request) -> Bytes:
         """An OpenAPI 3.1 document. It changes when a flow does."""
         nonlocal made
-        now = (engine.generation, engine.routes)
-        if made is None or made[0] != now[0] or made[1] is not now[1]:
+        locked = not people.open
+        now = (engine.generation, locked, engine.routes)
+        if made is None or made[:2] != now[:2] or made[2] is not now[2]:
             from flowrunner.web.openapi import document  # late: few ask for it, and start-up is dear
 
             made = (*now, document.encoded(engine, [*rows, this], locked=locked))
-        return Bytes(made[2], media_type="application/json")
+        return Bytes(made[3], media_type="application/json")
 
     this = Endpoint("GET", PATH, openapi, "This description", gives=dict[str, JSON], tag="operation")
     return this

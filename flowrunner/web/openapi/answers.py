@@ -42,6 +42,13 @@ NO_KEY: Mapping[int, Codes] = {
     401: {"unauthorized": "The key is missing or wrong."},
     429: {"too-fast": "There were too many wrong keys."},
 }
+WRONG_ROLE: Mapping[int, Codes] = {
+    403: {
+        "role": "The key or the person has a lower role.",
+        "csrf": "A page's session, and the token that the page was given is not sent.",
+    }
+}
+"""What a route that changes something refuses beside."""
 HEADERS: Mapping[int, tuple[str, str, JSON]] = {
     401: ("WWW-Authenticate", "The header that the key belongs into.", {"type": "string"}),
     405: ("Allow", "The methods that the path takes.", {"type": "string"}),

@@ -20,6 +20,7 @@ from flowrunner.web.openapi.answers import (
     JSON_MEDIA,
     NO_KEY,
     QUERY,
+    WRONG_ROLE,
     Operation,
     Refusal,
     Schemas,
@@ -38,6 +39,9 @@ have. The document is made for the flows that run now.
 - A path takes only the methods named here; another is answered with 405 and the header `Allow`. A path that is not
   here is answered with 404. GET answers HEAD as well.
 - Times are ISO 8601 in UTC with milliseconds. A value that is missing is null or left out, never 0.
+- A route that changes something needs the role operator or editor, as it says; each may all that a viewer may.
+- Pages of this server use the cookie of a session in place of a key, and send `X-CSRF-Token` with what changes
+  something.
 - Objects may get further members in later versions: ignore what you do not know.
 """
 TAGS = {
@@ -50,12 +54,14 @@ PLACES = {
     "node": "The node's id in its flow.",
     "order": "The order's id.",
     "id": "The alarm's id.",
+    "letter": "The dead letter's id.",
 }
 """What stands for a ``{place}`` in a path."""
 KEY_SCHEMES: Mapping[str, JSON] = {
     "key": {
         "type": "apiKey", "in": "header", "name": "X-API-KEY",
-        "description": "The key of this server: what the environment variable FLOWRUNNER_API_KEY was at its start.",
+        "description": "A key that `flowrunner keys add` made, with its role; or what the environment variable"
+        " FLOWRUNNER_API_KEY was at the server's start: an editor.",
     },
     "bearer": {"type": "http", "scheme": "bearer", "description": "The same key, for scrapers that send it so."},
 }  # fmt: skip
@@ -108,11 +114,14 @@ def _title(head: FlowHead) -> str:
 
 def _operation(row: Endpoint, schemas: Schemas, locked: bool) -> Operation:
     places = [part[1:-1] for part in row.path.split("/") if part.startswith("{")]
+    about = marked(inspect.getdoc(row.handle) or "")
+    if row.key and row.needs != "viewer":
+        about += f" It needs the role {row.needs}."
     operation: Operation = {
         "operationId": row.handle.__name__,
         "tags": [row.tag],
         "summary": row.summary,
-        "description": marked(inspect.getdoc(row.handle) or ""),
+        "description": about,
         "parameters": [*map(_place, places), *(_query(one, schemas) for one in row.query)],
     }
     if row.takes is not None:
@@ -121,6 +130,7 @@ def _operation(row: Endpoint, schemas: Schemas, locked: bool) -> Operation:
     found = [FOREIGN, row.refuses]
     if row.key and locked:
         found.append(NO_KEY)
+        found += [WRONG_ROLE] if row.needs != "viewer" else []
     if row.query:
         found.append(QUERY)
     if places:

@@ -10,10 +10,10 @@ import msgspec
 from msgspec import Meta
 
 from flowrunner.body import BodyField
-from flowrunner.engine import Route
 from flowrunner.fields import Limits
 from flowrunner.graph import Graph, GraphNode
 from flowrunner.message import JSON
+from flowrunner.routes import Route
 from flowrunner.shape import Kind, Shape
 from flowrunner.shown import FieldShown
 from flowrunner.web.endpoint import Codes
@@ -69,7 +69,7 @@ def described(graph: Graph, route: Route) -> Described:
         {
             500: {"internal": "The node failed; its log says why."},
             503: {
-                "starting": "The node is not ready yet.",
+                "starting": "The node is not ready yet, or the flow was changed while the request came.",
                 "stopping": "The server stops, and the flow gave no answer before.",
             },
         },
@@ -206,7 +206,7 @@ def _answering(graph: Graph, spec: GraphNode) -> Iterator[GraphNode]:
     """The http-response nodes that its messages can reach. Nodes are in topological order."""
     reached = {spec.address}
     for node in graph.nodes.values():
-        if any(wire.source in reached for wire in node.wires):
+        if any(wire.source in reached and not wire.listens for wire in node.wires):
             reached.add(node.address)
             if node.kind.name == "http-response":
                 yield node
