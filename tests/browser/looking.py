@@ -175,15 +175,9 @@ def weight(looking: Looking, path: str, person: str = "", *, told: bool = False)
 
 
 def tile(page: Page, field: str) -> Locator:
-    """The tile of a dashboard that shows one field."""
-    number = page.evaluate(
-        """(field) => {
-          const data = JSON.parse(document.getElementById("data").textContent);
-          return data.tiles.find((one) => ["value", "power"].includes(one.tile) && one.field === field).id;
-        }""",
-        field,
-    )
-    return page.locator(f"#tile-{number}")
+    """The tile of a dashboard that shows one field, on whatever page is there when it is looked at: after a reload the
+    page comes anew by itself."""
+    return page.locator(f'article.tile[data-field="{field}"]').first
 
 
 def figure(page: Page, field: str) -> Locator:
