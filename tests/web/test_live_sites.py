@@ -61,6 +61,7 @@ STEP = st.tuples(st.sampled_from(["north", "south", "west"]), st.integers(0, 9),
 
 @settings(deadline=None, max_examples=60)
 @example([([("north", 1, 0), ("south", 2, 3)], 0), ([], 3)])  # one becomes stale, and the newest has not changed
+@example([([("south", 0, 0), ("north", 0, 0)], 0), ([("south", 0, 0)], 0)])  # another is newest, nothing new
 @given(st.lists(st.tuples(st.lists(STEP, max_size=6), st.sampled_from([0, 3])), max_size=8))
 def test_each_site_has_its_own_newest_value_whatever_comes_between_two_looks(frames: list[Any]) -> None:
     """Two sites may speak within one tenth of a second; neither is lost, and one that falls silent becomes stale."""

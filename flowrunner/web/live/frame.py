@@ -103,6 +103,8 @@ class Board:
         for key, value in values.items():
             if before.get(key) != value:
                 self._fresh[place, key] = None
+        if (newest := next(reversed(values))) != next(reversed(before)):  # even with the same value at the same time
+            self._fresh[place, newest] = None
         self._values[place] = values
 
     @property
