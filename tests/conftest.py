@@ -6,8 +6,15 @@ import hypothesis
 import pytest
 
 # Examples are not timed: a machine that is busy with other work is no finding.
-hypothesis.settings.register_profile("flowrunner", deadline=None)
-hypothesis.settings.load_profile("flowrunner")
+hypothesis.settings.register_profile("new examples", deadline=None)
+hypothesis.settings.register_profile("same examples", deadline=None, derandomize=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The quick run draws the same examples each time, so that what is red is of the change that is looked at; the long
+    one, and whoever calls pytest by hand, draws new ones."""
+    quick = config.option.markexpr == "not slow"
+    hypothesis.settings.load_profile("same examples" if quick else "new examples")
 
 
 @pytest.fixture
