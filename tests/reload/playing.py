@@ -140,7 +140,9 @@ def runs(flow: FlowText) -> list[str]:
 
 
 def is_good(flow: FlowText) -> bool:
-    return bool(runs(flow))
+    """Whether it runs, and no two of its merges end their collecting in one instant: see `TICK_S`."""
+    settles = [one.options["settle"] for one in flow.nodes.values() if "settle" in one.options]
+    return len(settles) == len(set(settles)) and bool(runs(flow))
 
 
 def fresh(flow: FlowText, story: Sequence[Step], *, after_ms: int = 0, store: Store | None = None) -> Run:
