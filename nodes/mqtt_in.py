@@ -92,7 +92,7 @@ class MqttIn(Node):
         self.ctx, self.deaf = ctx, False
         settings = self.options.settings()
         self.client = shared_client(ctx.shared, settings)
-        self.client.add_listener(self._listen)
+        self.client.add_listener(self._listen, ctx.retry.max.seconds)
         filters = list(self.options.topics or {}) or [self.options.topic or ""]
         self.subscriptions = [
             self.client.subscribe(one, self.options.qos, partial(self._arrived, one)) for one in filters

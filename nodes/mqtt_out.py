@@ -66,7 +66,7 @@ class MqttOut(Node):
         self.suspicion = getattr(self, "suspicion", None) or Suspicion()  # it lasts from one open to the next
         self.client = shared_client(ctx.shared, settings)
         self.up = asyncio.Event()
-        self.client.add_listener(self._listen)
+        self.client.add_listener(self._listen, ctx.retry.max.seconds)
         self.client.start()
         if not self.client.connected:
             try:

@@ -53,7 +53,8 @@ class Client:
         self._table = Subscriptions()
         self._link: Link | None = None
         self._task: asyncio.Task[None] | None = None
-        self._listeners: list[Listener] = []
+        self._listeners: dict[Listener, float] = {}
+        """Each with the longest wait (s) that it allows."""
         self._told: tuple[bool, str] = (False, "")
         self._paused_by: set[Hashable] = set()
         self._waiting: deque[Packet] = deque()
@@ -86,12 +87,13 @@ class Client:
         self._down("closed")
         self._waiting.clear()
 
-    def add_listener(self, listener: Listener) -> None:
-        """``listener(connected, reason)`` hears each change, and what goes wrong while connected."""
-        self._listeners.append(listener)
+    def add_listener(self, listener: Listener, longest_s: float = LAST_DELAY_S) -> None:
+        """``listener(connected, reason)`` hears each change, and what goes wrong while connected. ``longest_s``: how
+        long it lets the client wait before it connects again; of several listeners the least patient one counts."""
+        self._listeners[listener] = longest_s
 
     def remove_listener(self, listener: Listener) -> None:
-        self._listeners.remove(listener)
+        del self._listeners[listener]
 
     async def _run(self) -> None:
         loop, delay = asyncio.get_running_loop(), FIRST_DELAY_S
@@ -110,8 +112,9 @@ class Client:
             if loop.time() - began > STABLE_S:
                 delay = FIRST_DELAY_S
             self._down(reason)
+            delay = min(delay, LAST_DELAY_S, *self._listeners.values())
             await asyncio.sleep(delay * (0.5 + secrets.randbelow(501) / 1000))
-            delay = min(2 * delay, LAST_DELAY_S)
+            delay *= 2
 
     def _down(self, reason: str) -> None:
         self._link = None

@@ -39,7 +39,10 @@ def test_the_figures_are_those_of_the_code() -> None:
         "`open` of a node": f"{OPEN_LIMIT_S:g} s",
         "`close` of a node": f"{CLOSE_LIMIT_S:g} s",
         "back-off of a node": f"`retry`: `{retry.first}`, doubled up to `{retry.max}`",
-        "back-off of an MQTT connection": f"{FIRST_DELAY_S:g} s, doubled up to {LAST_DELAY_S:g} s",
+        "back-off of an MQTT connection": (
+            f"{FIRST_DELAY_S:g} s, doubled up to {LAST_DELAY_S:g} s, "
+            "or to the shortest `retry: {max: …}` of its nodes"
+        ),
     }
     assert found == WITHIN
     assert f"({UNSAVED_LIMIT:,} at most) and tried again every {RETRY_FIRST:g} to {RETRY_LAST:g} s" in PAGE

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.living import living, publish
 from tests.peers.mosquitto import TELLS_WHO_LISTENS, Mosquitto
+from tests.peers.until import until
 
 pytestmark = pytest.mark.anyio
 
@@ -66,6 +68,36 @@ async def test_messages_wait_while_the_broker_is_away(tmp_path: Path) -> None:
             await flow.until(lambda: flow.node("out", "round")["inbox"] == 0, "all are published")
             await flow.until(lambda: flow.node("out", "round")["connected"] is True, "connected again")
             assert flow.node("out", "round")["dropped"] == {}
+
+
+HURRIED = """
+flow: round
+nodes:
+  {name}: {{type: {kind}, broker: "mqtt://127.0.0.1:{port}", topic: news, retry: {{first: 10ms, max: 20ms}}{more}}}
+  {other}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "other"),
+    [("mqtt-in", "", ""), ("mqtt-out", ", from: tick", "tick: {type: inject, every: 1h, payload: 1}")],
+)
+async def test_a_connection_waits_no_longer_than_retry_says(tmp_path: Path, kind: str, more: str, other: str) -> None:
+    """However often it was lost. A dozen waits that double from 0.2 s on are minutes."""
+    tries = 0
+
+    async def hangs_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        tries += 1
+        await reader.read(1000)
+        writer.write(b"\x20\x03\x00\x00\x00")  # welcome
+        writer.close()
+
+    async with await asyncio.start_server(hangs_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        text = HURRIED.format(name="node", kind=kind, port=port, more=more, other=other)
+        async with living(tmp_path / "data", text=text):
+            await until(lambda: tries >= 12, lambda: f"12 tries; there were {tries}")
 
 
 PERSISTENT = """
