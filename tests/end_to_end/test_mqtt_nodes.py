@@ -161,7 +161,7 @@ async def test_a_message_too_large_does_not_block_those_behind_it(
 
 
 async def test_a_text_just_too_large_for_a_message_stops_nobody_on_the_connection(tmp_path: Path) -> None:
-    with Mosquitto(tmp_path / "broker") as broker:
+    with Mosquitto(tmp_path / "broker", lines=TELLS_WHO_LISTENS) as broker:
         text = f"""
 flow: round
 nodes:
@@ -169,7 +169,7 @@ nodes:
   b: {{type: mqtt-in, broker: {broker.url}, protocol: "3.1.1", topic: b}}
 """
         async with living(tmp_path / "data", text=text) as flow:
-            await flow.until(lambda: flow.node("b", "round")["connected"] is True, "connected")
+            await broker.subscribed("a", "b")
             await publish(broker.port, "a", "x" * (1 << 20))
             for number in range(40):  # more than the broker has out unacknowledged
                 await publish(broker.port, "b", str(number))
