@@ -93,7 +93,8 @@ class Client:
         self._listeners[listener] = longest_s
 
     def remove_listener(self, listener: Listener) -> None:
-        del self._listeners[listener]
+        """Repeatable."""
+        self._listeners.pop(listener, None)
 
     async def _run(self) -> None:
         loop, delay = asyncio.get_running_loop(), FIRST_DELAY_S
