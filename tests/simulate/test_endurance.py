@@ -12,10 +12,11 @@ import pytest
 from tests.peers.program import BESS, Program
 
 MINUTES, WARM_UP = 10.0, 4.0
-"""SQLite's page caches and the allocator take about three minutes until they are as large as they get."""
+"""SQLite's page caches and the allocator take most of their room in the first minutes, and the rest in steps."""
 EVERY_S = 5.0
-STEEPEST_MB = 0.1
-"""Per minute."""
+STEEPEST_MB = 0.2
+"""Per minute, in which some 4,000 messages pass: 50 bytes lost with each of them would be as much. What Python itself
+has allocated stays the same within 0.1 % over 17 hours of flow time; the steps of the process are 0.05 to 0.12."""
 
 
 def resident_mb(pid: int) -> float:
