@@ -45,7 +45,7 @@ async def could_be_sent(at: Served, flow: Trading, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_kill_switch_in_between(way: str) -> None:
-    async with venue(speed=240) as (at, flow):
+    async with venue(speed=120) as (at, flow):
         await waits(at, flow, way)
         flow.engine.trading.switch.stop(by="operator", reason="maintenance", now=flow.engine.clock.now())
         await could_be_sent(at, flow, way)
@@ -63,7 +63,7 @@ async def test_the_kill_switch_in_between(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_guard_withdraws_it_in_between(way: str) -> None:
-    async with venue(text=HOT, speed=240) as (at, flow):
+    async with venue(text=HOT, speed=120) as (at, flow):
         await waits(at, flow, way)
         await flow.battery(20, temperature=40.1)
         order = await flow.until_order("expired")
@@ -78,7 +78,7 @@ async def test_the_guard_withdraws_it_in_between(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_its_rule_does_not_wish_it_any_more(way: str) -> None:
     """By the newest record, of which the guard hears nothing: also where that would be too hot."""
-    async with venue(text=HOT, speed=240) as (at, flow):
+    async with venue(text=HOT, speed=120) as (at, flow):
         await waits(at, flow, way)
         await flow.battery(50, temperature=45)
         await could_be_sent(at, flow, way)
@@ -90,7 +90,7 @@ async def test_its_rule_does_not_wish_it_any_more(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_only_a_smaller_one_would_be_allowed_in_between(way: str) -> None:
     smaller = HOT.replace("stop_while: [hot]", "limit_while: {hot: {max_quantity_mwh: 0.5}}")
-    async with venue(text=smaller, speed=240) as (at, flow):
+    async with venue(text=smaller, speed=120) as (at, flow):
         await waits(at, flow, way)
         while flow.order.state != "expired":
             assert flow.order.state in ("intent", "sending")
@@ -104,7 +104,7 @@ async def test_only_a_smaller_one_would_be_allowed_in_between(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_what_it_was_decided_on_grows_old_in_between(way: str) -> None:
-    async with venue(text=BRIEF, speed=240) as (at, flow):
+    async with venue(text=BRIEF, speed=120) as (at, flow):
         await waits(at, flow, way)
         until = flow.order.good_until
         order = await flow.until_order("expired")
@@ -117,7 +117,7 @@ async def test_what_it_was_decided_on_grows_old_in_between(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_judged_again_it_may_wait_longer(way: str) -> None:
-    async with venue(text=BRIEF, speed=240) as (at, flow):
+    async with venue(text=BRIEF, speed=120) as (at, flow):
         await waits(at, flow, way)
         first = flow.order.good_until
         await flow.until(lambda: flow.engine.clock.now() > first - 60 * SECOND)
